@@ -1,0 +1,12 @@
+/*
+ * crc.h -- CRC32C (Castagnoli), with SSE4.2 where the processor has it, a table where not.
+ */
+#ifndef CRC_H
+#define CRC_H
+
+#include "base.h"
+
+/* CRC32C of N bytes at P, continuing from SEED (0 to begin). */
+uint32_t crc32c(uint32_t seed, const void *p, size_t n);
+
+#endif /* CRC_H */

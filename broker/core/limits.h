@@ -1,0 +1,56 @@
+/*
+ * limits.h -- every bound of the core, with its default and the answer given at it.
+ *
+ * Fixed ones are #defines; those that a person may set are fields of struct core_conf,
+ * filled from the configuration (conf/escrowd.conf names the key beside each).
+ */
+#ifndef LIMITS_H
+#define LIMITS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "core/txn.h"
+
+#define LIMIT_TOPIC_BYTES 127	     /* RocketMQ's; Kafka allows 249.  REFUSED            */
+#define LIMIT_GROUP_BYTES 255	     /* REFUSED                                          */
+#define LIMIT_KEY_BYTES 255	     /* idempotency key.  REFUSED                        */
+#define LIMIT_KAFKA_KEY_BYTES 32767  /* key of a message.  REFUSED                       */
+#define LIMIT_HEADERS_BYTES 32512    /* of one message, see PROTOCOL.md.  REFUSED         */
+#define LIMIT_HEADERS 1024	     /* of one message.  REFUSED                         */
+#define LIMIT_MESSAGES 256	     /* of one transaction.  REFUSED                     */
+#define LIMIT_EDGE_BYTES 8192	     /* what an edge keeps with a half.  REFUSED          */
+#define LIMIT_REASON_BYTES 1024	     /* an operator's.  REFUSED                          */
+#define LIMIT_WHO_BYTES 128	     /* cut short                                        */
+#define LIMIT_TOPICS 10000	     /* of the catalogue.  BUSY                          */
+#define LIMIT_GROUPS 100000	     /* producer groups.  BUSY                           */
+#define LIMIT_REPEATS 255	     /* of one half message.  REFUSED                    */
+#define LIMIT_LIST_SCAN 4096	     /* rows looked at by one list in one turn            */
+#define LIMIT_LIST_PAGE 500	     /* rows of one page                                 */
+#define LIMIT_TURN_BYTES (8u << 20)  /* half messages taken in one turn; the rest waits   */
+#define LIMIT_TURN_CHECKS 1024	     /* checks begun in one turn                         */
+
+struct core_conf {
+	uint16_t shard;
+	struct txn_policy policy;	  /* check.immunity .interval .interval.max .backoff .max .parked.interval */
+	uint32_t check_rate;		  /* check.rate: begun per second, all together        */
+	uint32_t check_outstanding;	  /* check.outstanding: unanswered on one connection   */
+	int64_t check_timeout_ns;	  /* an unanswered check leaves `outstanding` then      */
+	int64_t topic_timeout_ns;	  /* how long a half-send waits for an unknown topic; BUSY */
+	uint64_t idempotency_window_ms;	  /* idempotency.window                              */
+	uint64_t history_retention_ms;	  /* history.retention                               */
+	uint64_t audit_retention_ms;	  /* audit.retention                                 */
+	uint32_t message_bytes;		  /* limits.message: plain value + key + headers; REFUSED */
+	uint64_t undecided_max;		  /* limits.undecided; BUSY                          */
+	uint64_t keys_bytes;		  /* limits.keys.memory: rows of decided ones; BUSY   */
+	uint64_t deferred_bytes;	  /* copies of half-sends that wait; BUSY            */
+	uint32_t lane_window;		  /* messages of one lane given to Kafka, unreported  */
+	uint64_t lane_window_bytes;	  /* bytes, over all lanes                           */
+	int64_t lane_backoff_ns;	  /* a frozen lane tries again after, doubling...     */
+	int64_t lane_backoff_max_ns;	  /* ...up to                                        */
+};
+
+/* The defaults of conf/escrowd.conf. */
+void core_conf_default(struct core_conf *ret_conf);
+
+#endif /* LIMITS_H */

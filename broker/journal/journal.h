@@ -1,0 +1,122 @@
+/*
+ * journal.h -- remembers: appends entries, makes them durable, gives them back.
+ *
+ *    oldest                                             tail
+ *      |  segment 7  |  segment 8  |  segment 9  |......|  spare  |  spare  |
+ *      |<---------------- live ------------------------>|
+ *
+ * Append-only segments of equal size, prefilled, recycled by rename strictly oldest
+ * first.  An LSN is a byte position: segment number x segment size + offset.  JOURNAL.md has
+ * the bytes, the rule for "this record is valid", and recovery as numbered steps.
+ *
+ * One thread; the disk seam is the only thing it talks to.  It never logs.  ERR_IO and
+ * ERR_CORRUPT from any call are final: the caller says so and ends the process.
+ */
+#ifndef JOURNAL_H
+#define JOURNAL_H
+
+#include "base/base.h"
+#include "core/entry.h"
+#include "world/disk.h"
+
+struct journal;
+
+struct journal_conf {
+	uint64_t quota_bytes;	/* all segments and spares together            journal.quota   */
+	uint64_t segment_bytes; /* of a new journal                            journal.segment */
+	uint64_t cache_bytes;	/* recent groups kept in memory                journal.cache   */
+	uint32_t align;		/* groups begin at multiples of it; 0: packed   journal.align   */
+	uint64_t retention_ms;	/* full segments are kept so long, quota allowing  history.retention */
+};
+
+/* What the journal needs of the core; joined by the loop. */
+struct journal_client {
+	/* Recovery: every valid record in order. */
+	int (*recover)(void *arg, const struct entry *e, struct place place);
+	/* The core's part of a segment's state record. */
+	void (*state)(void *arg, struct entry_state *ret_state);
+	/* Reclaim: E lies in the segment that is about to go. May append. */
+	void (*reclaim)(void *arg, const struct entry *e, struct place place);
+	/* All records that end at or before LSN are durable. */
+	void (*durable)(void *arg, uint64_t lsn);
+	/* The end of journal_fetch(). */
+	void (*fetched)(void *arg, uint64_t token, int err, const struct half *half);
+	/* Room for half-sends: changes only. */
+	void (*space)(void *arg, bool ok);
+	/* Recovery goes on: segment I of N; for people. */
+	void (*progress)(void *arg, uint64_t i, uint64_t n);
+};
+
+/* What was wrong, for the one line that people get. */
+struct journal_fault {
+	uint64_t segment;
+	uint64_t lsn;
+	char text[256];
+};
+
+/*
+ * Locks the directory and recovers.  *RET_NEW: there was no journal; the caller formats its
+ * core and then journal_start()s.  Blocks (in disk wait()) until recovery is done.
+ * ERR_LOCKED, ERR_CORRUPT, ERR_VERSION, ERR_IO, ERR_NOSPACE, ERR_NOMEM; RET_FAULT tells more.
+ */
+int journal_open(struct disk *disk, const struct journal_conf *conf, const struct journal_client *client,
+		 void *arg, struct journal **ret_journal, bool *ret_new,
+		 struct journal_fault *ret_fault) MUSTUSE;
+/*
+ * Opens a new segment with a higher epoch (state record, recovered tail rewritten) and makes it
+ * durable: only then may anything be answered.  Spares are prepared later, in the background.
+ */
+int journal_start(struct journal *j, uint64_t wall_ms) MUSTUSE;
+struct journal *journal_free(struct journal *j);
+
+/*
+ * Encodes E into the open group.  0 with its place, ERR_FULL (see ports.append), ERR_TOOBIG
+ * when it cannot fit a segment.
+ */
+int journal_append(struct journal *j, const struct entry *e, struct place *ret_place) MUSTUSE;
+/* Is E, of the class that may be refused, to be taken now? */
+bool journal_has_room(const struct journal *j);
+
+/*
+ * See ports.fetch().  Served from the cache of recent groups or of read chunks; else a disk
+ * read begins.  The half and its strings live until the next call of the journal.
+ */
+int journal_fetch(struct journal *j, struct place place, uint64_t token, const struct half **ret_half);
+
+/*
+ * Writes the open group and begins its sync, when it is time: nothing waits, or a sync is under
+ * way, or gathering goes on until journal_deadline_ns().  ERR_IO: end the process.
+ */
+int journal_persist(struct journal *j, int64_t now_ns, uint64_t wall_ms) MUSTUSE;
+/* Ends of syncs, reads and allocations become calls of the client.  ERR_IO, ERR_CORRUPT. */
+int journal_poll(struct journal *j, int64_t now_ns) MUSTUSE;
+int64_t journal_deadline_ns(const struct journal *j);
+/* Persists all and waits for it: shutdown only. */
+int journal_sync(struct journal *j) MUSTUSE;
+
+struct journal_stats {
+	uint64_t appended_lsn, durable_lsn;
+	uint64_t records, groups, syncs;
+	uint64_t bytes_written;
+	uint64_t bytes_copied;	  /* by reclaim                                          */
+	uint64_t segments, spares;
+	uint64_t oldest_segment, newest_segment;
+	uint64_t reclaimed;
+	uint64_t fetch_hits, fetch_misses;
+	uint64_t sync_ns_last, sync_ns_mean; /* running estimate                          */
+	uint64_t sync_histogram[32];	     /* by power of two of microseconds            */
+	uint64_t group_histogram[20];	     /* records of a group, by power of two        */
+	uint64_t quota_bytes, live_bytes;
+	bool full;
+};
+
+const struct journal_stats *journal_stats(const struct journal *j);
+
+/* escrowd journal dump|verify|stat: read only, no lock, no daemon needed.  0, or the fault. */
+struct buf;
+int journal_dump(struct disk *disk, void (*line)(void *arg, struct str line), void *arg,
+		 struct journal_fault *ret_fault) MUSTUSE;
+int journal_verify(struct disk *disk, struct buf *out, struct journal_fault *ret_fault) MUSTUSE;
+int journal_stat(struct disk *disk, struct buf *out, struct journal_fault *ret_fault) MUSTUSE;
+
+#endif /* JOURNAL_H */
