@@ -2,7 +2,7 @@
  * base.h -- the few words that every file of the broker speaks.
  *
  * CHECK, which stays on in production; borrowed byte strings; small macros; and
- * the list of calls that nobody may make.  Include it first.
+ * the list of calls that nobody may make, which is why it includes their headers itself.
  */
 #ifndef BASE_H
 #define BASE_H
@@ -10,7 +10,11 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <time.h>
+#include <unistd.h>
 
 #define MUSTUSE __attribute__((warn_unused_result))
 #define PRINTF(fmt, args) __attribute__((format(printf, fmt, args)))
@@ -110,8 +114,7 @@ void *mem_try(size_t size) MUSTUSE;		   /* not zeroed; NULL when out */
 void *mem_dup(const void *p, size_t size) MUSTUSE; /* NULL for NULL */
 void mem_free(void *p);
 
-#ifndef BASE_UNSAFE
-#pragma GCC poison strcpy strcat sprintf vsprintf strtok gmtime localtime ctime asctime rand srand sleep usleep atoi atol gets
-#endif
+/* Unbounded, not re-entrant, or a clock or sleep where none may be. */
+#pragma GCC poison strcpy strcat sprintf vsprintf strtok gmtime localtime ctime asctime rand srand sleep usleep atoi atol
 
 #endif /* BASE_H */
