@@ -1,0 +1,66 @@
+/*
+ * clock_sim.c -- time that moves when told, randomness that repeats.
+ */
+#include "sim/clock_sim.h"
+
+#include "base/base.h"
+#include "base/hash.h"
+
+static int64_t
+sim_mono_ns(struct clock *c)
+{
+	return CONTAINER_OF(c, struct clock_sim, clock)->now_ns;
+}
+
+static uint64_t
+sim_wall_ms(struct clock *c)
+{
+	const struct clock_sim *s = CONTAINER_OF(c, struct clock_sim, clock);
+
+	return (uint64_t)(s->now_ns / NS_PER_MS + s->wall_offset_ms);
+}
+
+static const struct clock_ops clock_sim_ops = { sim_mono_ns, sim_wall_ms };
+
+void
+clock_sim_init(struct clock_sim *c, int64_t now_ns, int64_t wall_ms)
+{
+	c->clock.ops = &clock_sim_ops;
+	c->now_ns = now_ns;
+	c->wall_offset_ms = wall_ms - now_ns / NS_PER_MS;
+}
+
+static uint64_t
+sim_rng_next(struct rng *r)
+{
+	return rng_sim_next(CONTAINER_OF(r, struct rng_sim, rng));
+}
+
+static const struct rng_ops rng_sim_ops = { sim_rng_next };
+
+void
+rng_sim_init(struct rng_sim *r, uint64_t seed)
+{
+	r->rng.ops = &rng_sim_ops;
+	r->state = hash_u64(seed);
+}
+
+uint64_t
+rng_sim_next(struct rng_sim *r)
+{
+	r->state += UINT64_C(0x9e3779b97f4a7c15);
+	return hash_u64(r->state);
+}
+
+uint64_t
+rng_sim_below(struct rng_sim *r, uint64_t n)
+{
+	CHECK(n > 0, n);
+	return rng_sim_next(r) % n; /* the bias is far below what a fault rate needs */
+}
+
+bool
+rng_sim_chance(struct rng_sim *r, uint32_t permille)
+{
+	return permille && rng_sim_below(r, 1000) < permille;
+}
