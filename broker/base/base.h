@@ -16,6 +16,12 @@
 #include <time.h>
 #include <unistd.h>
 
+/* They declare what is poisoned at the end of this file, so they have to come before it. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+#include <unistd.h>
+
 #define MUSTUSE __attribute__((warn_unused_result))
 #define PRINTF(fmt, args) __attribute__((format(printf, fmt, args)))
 #define ARRAY_LEN(a) (sizeof(a) / sizeof((a)[0]))

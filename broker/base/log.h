@@ -5,10 +5,11 @@
  * layer that decides what a failure means says it once).  Lines are logfmt by
  * default:  ts=2026-01-02T03:04:05.678Z level=warn msg="kafka is away" lanes=3
  *
- * FIELDS is a printf format of `key=%value` pairs separated by blanks; a value that
+ * FIELDS is a printf format of `key=%value` pairs separated by blanks, or NULL; a value that
  * may hold blanks or quotes is passed through log_q().  Thread-safe: each line is one
- * write(2) to stderr.  Under systemd ($JOURNAL_STREAM set) a line begins with <N> and
- * has no time.
+ * write(2) to stderr, cut at LOG_LINE_BYTES.  Under systemd ($JOURNAL_STREAM names the
+ * stderr that we have) a line begins with <N> and has no time.  The text format is for
+ * eyes: it has colours when stderr is a terminal and $NO_COLOR is not set.
  */
 #ifndef LOG_H
 #define LOG_H
@@ -18,7 +19,10 @@
 enum log_level { LOG_ERROR = 0, LOG_WARN = 1, LOG_INFO = 2, LOG_DEBUG = 3, LOG_TRACE = 4 };
 enum log_format { LOG_LOGFMT = 0, LOG_JSON = 1, LOG_TEXT = 2 };
 
-/* Where time comes from (the simulator gives its own); NULL: the wall clock. */
+#define LOG_LINE_BYTES 8192  /* of a finished line, with its end */
+#define LOG_VALUE_BYTES 1024 /* of one log_q(); longer ones end in ... */
+
+/* Milliseconds since 1970 (the simulator gives its own); NULL: the wall clock. */
 typedef int64_t (*log_clock_fn)(void *arg);
 /* Where finished lines go; NULL: stderr. */
 typedef void (*log_sink_fn)(void *arg, const char *line, size_t len);
