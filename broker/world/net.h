@@ -75,5 +75,7 @@ int net_real_open(struct net **ret_net);
 
 /* "10.0.0.7:4711", "[fe80::1]:4711". */
 void net_addr_format(const struct net_addr *a, char ret_text[NET_ADDR_TEXT]);
+/* The way back, numeric only: 0, or -1 and *RET_ADDR untouched. */
+int net_addr_parse(const char *text, size_t n, struct net_addr *ret_addr);
 
 #endif /* NET_H */
