@@ -233,6 +233,30 @@ is_number(struct str s)
 	       !(s.p[start] == '0' && s.n > start + 1 && s.p[start + 1] != '.');
 }
 
+/* Is S what log_q() makes?  A raw %s of a peer's bytes may look like it and not be JSON. */
+static bool
+is_quoted(struct str s)
+{
+	if (s.n < 2 || s.p[0] != '"' || s.p[s.n - 1] != '"')
+		return false;
+	s = str_from(s.p + 1, s.n - 2);
+	while (s.n) {
+		size_t took = utf8_length(s);
+
+		if (s.p[0] == '\\') {
+			took = s.n >= 2 && memchr("\"\\ntr", s.p[1], 5) ? 2 : 0;
+			if (s.n >= 6 && s.p[1] == 'u' && strspn(s.p + 2, "0123456789abcdef") >= 4)
+				took = 6;
+		} else if (s.p[0] == '"') {
+			took = 0;
+		}
+		if (took == 0)
+			return false;
+		s = str_from(s.p + took, s.n - took);
+	}
+	return true;
+}
+
 /* Takes the next pair off FIELDS; false at the end. */
 static bool
 next_pair(struct str *fields, struct str *ret_key, struct str *ret_value)
@@ -277,9 +301,8 @@ add_json_pairs(struct line *l, struct str fields)
 		add(l, ",", 1);
 		add_quoted(l, key);
 		add(l, ":", 1);
-		if (value.n >= 2 && value.p[0] == '"' && value.p[value.n - 1] == '"')
-			add(l, value.p, value.n);
-		else if (is_number(value) || str_eq(value, STR("true")) || str_eq(value, STR("false")))
+		if (is_quoted(value) || is_number(value) || str_eq(value, STR("true")) ||
+		    str_eq(value, STR("false")))
 			add(l, value.p, value.n);
 		else
 			add_quoted(l, value);

@@ -1,0 +1,170 @@
+/*
+ * test_map.c -- the map finds the transaction that a commit is for: a row that it loses is a
+ * decision that is answered "no such transaction".
+ */
+#include <signal.h>
+
+#include "base/base.h"
+#include "base/hash.h"
+#include "base/map.h"
+#include "unit.h"
+
+#define ROWS 20000u
+
+struct world {
+	uint64_t hashes[ROWS];
+	bool there[ROWS];
+	struct map map;
+};
+
+static uint64_t
+hash_of(const void *arg, uint32_t index)
+{
+	return ((const struct world *)arg)->hashes[index];
+}
+
+static bool
+finds(struct world *w, uint32_t index)
+{
+	struct map_probe probe;
+
+	for (uint32_t i = map_first(&w->map, w->hashes[index], &probe); i != MAP_NONE;
+	     i = map_next(&w->map, &probe)) {
+		if (i == index)
+			return true;
+	}
+	return false;
+}
+
+static struct world *
+world_new(void)
+{
+	struct world *w = mem_alloc(sizeof(*w));
+
+	map_init(&w->map, hash_of, w);
+	return w;
+}
+
+static void
+world_free(struct world *w)
+{
+	map_done(&w->map);
+	mem_free(w);
+}
+
+START_TEST(an_empty_map_has_nothing)
+{
+	struct world *w = world_new();
+	struct map_probe probe;
+
+	ck_assert_uint_eq(map_first(&w->map, 5, &probe), MAP_NONE);
+	ck_assert_uint_eq(map_next(&w->map, &probe), MAP_NONE);
+	ck_assert_uint_eq(map_bytes(&w->map), 0);
+	world_free(w);
+}
+END_TEST
+
+/* Random puts and deletes against an array of flags.  Few homes: the runs are long. */
+static void
+play(uint64_t homes)
+{
+	struct world *w = world_new();
+	uint64_t dice = 1, count = 0;
+
+	for (uint32_t i = 0; i < ROWS; i++)
+		w->hashes[i] = homes ? hash_u64(i) % homes : hash_u64(i);
+	for (unsigned step = 0; step < 3 * ROWS; step++) {
+		uint32_t i = (uint32_t)((dice = hash_u64(dice)) % (homes ? 600 : ROWS));
+
+		if (w->there[i])
+			map_del(&w->map, w->hashes[i], i);
+		else
+			map_put(&w->map, w->hashes[i], i);
+		w->there[i] = !w->there[i];
+		count += w->there[i] ? 1 : (uint64_t)-1;
+		ck_assert_uint_eq(w->map.used, count);
+		if (step % (homes ? 997 : 9973) == 0) {
+			for (uint32_t j = 0; j < (homes ? 600 : ROWS); j++)
+				ck_assert(finds(w, j) == w->there[j]);
+		}
+	}
+	world_free(w);
+}
+
+START_TEST(finds_all_that_is_there_and_nothing_else)
+{
+	play(0);
+}
+END_TEST
+
+START_TEST(survives_keys_that_collide)
+{
+	play(1);
+	play(3);
+	play(17);
+}
+END_TEST
+
+START_TEST(runs_wrap_around_the_end)
+{
+	struct world *w = world_new();
+
+	/* 16 slots; all rows want the last one. */
+	for (uint32_t i = 0; i < 12; i++) {
+		w->hashes[i] = 15;
+		map_put(&w->map, 15, i);
+	}
+	map_del(&w->map, 15, 0);
+	map_del(&w->map, 15, 5);
+	for (uint32_t i = 0; i < 12; i++)
+		ck_assert(finds(w, i) == (i != 0 && i != 5));
+	world_free(w);
+}
+END_TEST
+
+START_TEST(an_entry_costs_about_six_bytes)
+{
+	struct world *w = world_new();
+
+	for (uint32_t i = 0; i < ROWS; i++) {
+		w->hashes[i] = hash_u64(i);
+		map_put(&w->map, w->hashes[i], i);
+	}
+	ck_assert_uint_le(map_bytes(&w->map), ROWS * 11);
+	world_free(w);
+}
+END_TEST
+
+/* Run in a process of its own, which must die: going on would corrupt the index. */
+START_TEST(deleting_what_is_not_there_is_a_bug)
+{
+	struct world *w = world_new();
+
+	w->hashes[1] = 1;
+	map_put(&w->map, 1, 1);
+	map_del(&w->map, 1, 2);
+}
+END_TEST
+
+int
+main(void)
+{
+	Suite *suite = suite_create("map");
+	TCase *tcase = tcase_create("map");
+	SRunner *runner;
+	int failed;
+
+	tcase_set_timeout(tcase, 60);
+	tcase_add_test(tcase, an_empty_map_has_nothing);
+	tcase_add_test(tcase, finds_all_that_is_there_and_nothing_else);
+	tcase_add_test(tcase, survives_keys_that_collide);
+	tcase_add_test(tcase, runs_wrap_around_the_end);
+	tcase_add_test(tcase, an_entry_costs_about_six_bytes);
+	tcase_add_test_raise_signal(tcase, deleting_what_is_not_there_is_a_bug, SIGABRT);
+	suite_add_tcase(suite, tcase);
+	runner = srunner_create(suite);
+	srunner_run_all(runner, CK_NORMAL);
+	failed = srunner_ntests_failed(runner);
+	srunner_free(runner);
+	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+}
