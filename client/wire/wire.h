@@ -20,9 +20,25 @@
 #include <stdint.h>
 
 #define WIRE_FRAME_MAX (16u << 20) /* RocketMQ's frameMaxLength: total may not exceed it   */
-#define WIRE_HEADER_MAX (64u << 10)
+#define WIRE_HEADER_MAX (256u << 10) /* 32,512 B of properties may grow 3.5 times in JSON   */
 #define WIRE_FIELDS_MAX 64 /* ext fields of one header                                    */
 #define WIRE_PROPERTIES_MAX 32512 /* property block of a message we accept (PROTOCOL.md)      */
+#define WIRE_GROUPS_MAX 256 /* producer groups of one heartbeat                            */
+#define WIRE_DEPTH_MAX 16 /* of nested JSON that is stepped over                           */
+
+/*
+ * The build zeroes locals.  A command is 2 KiB, of which a frame uses a tenth: say
+ * `struct wire_command c WIRE_UNSET;` where one is made for each frame.  wire_decode() sets
+ * all that may be read after it.
+ */
+#if defined(__has_attribute)
+#if __has_attribute(uninitialized)
+#define WIRE_UNSET __attribute__((uninitialized))
+#endif
+#endif
+#ifndef WIRE_UNSET
+#define WIRE_UNSET
+#endif
 
 enum wire_error {
 	WIRE_E_MORE = -1,      /* not a whole frame yet                                   */
@@ -107,13 +123,23 @@ struct wire_command {
  * WIRE_E_MALFORMED for lengths that cannot be.  Looks at the first eight bytes only.
  */
 int wire_frame_size(const void *p, size_t n, size_t max, size_t *ret_total);
-/* Decodes one whole frame of N bytes.  The command borrows from P. */
+/*
+ * Decodes one whole frame of N bytes.  The command borrows from P.  Binary headers allocate
+ * nothing.  After an error there is nothing to free.
+ */
 int wire_decode(const void *p, size_t n, struct wire_command *ret_command);
+/* Sets everything but the fields' own room: a command to be filled and encoded. */
+void wire_command_init(struct wire_command *c, enum wire_type type, int32_t code);
+/* Adds a field; more than WIRE_FIELDS_MAX are dropped (our own frames have 15 at most). */
+void wire_add(struct wire_command *c, struct wire_str name, struct wire_str value);
 void wire_command_done(struct wire_command *c);
 /* The last field of that name, or NULL. */
 const struct wire_field *wire_field(const struct wire_command *c, const char *name);
 /* Its value as a number: false when it is missing, null or not a whole decimal int64. */
 bool wire_field_i64(const struct wire_command *c, const char *name, int64_t *ret_value);
+bool wire_i64(struct wire_str text, int64_t *ret_value);
+/* "JAVA", "GO", ...; "OTHER" for a byte that has no name. */
+const char *wire_language_name(int32_t language);
 
 /*
  * Writes C as a frame into BUF: *RET_N bytes, or WIRE_E_ROOM with *RET_N = what it takes.
@@ -145,9 +171,43 @@ struct wire_send {
 
 /* From a decoded 10 or 310.  WIRE_E_MALFORMED: a field is missing or no number. */
 int wire_send_decode(const struct wire_command *c, struct wire_send *ret_send);
-/* Fills the fields of C (V2 names when c->code is 310); numbers are printed into TEXT. */
+/* Adds the fields to C (V2 names when c->code is 310); numbers are printed into TEXT. */
 #define WIRE_SEND_TEXT 256
-int wire_send_fields(const struct wire_send *s, struct wire_command *c, char text[WIRE_SEND_TEXT]);
+void wire_send_fields(const struct wire_send *s, struct wire_command *c, char text[WIRE_SEND_TEXT]);
+
+/* ---- the decision, code 37 --------------------------------------------------------------- */
+
+struct wire_end {
+	struct wire_str producer_group;
+	int64_t state_offset; /* tranStateTableOffset: the answer's queueOffset, or the check's */
+	int64_t log_offset;   /* commitLogOffset: the i64 inside msgId, or the check's          */
+	enum wire_decision decision;
+	bool from_check;
+	struct wire_str msg_id;		/* UNIQ_KEY; may be null                          */
+	struct wire_str transaction_id; /* gid; null from C++                             */
+	struct wire_str topic;		/* null from old clients                          */
+};
+
+/* From a decoded 37.  WIRE_E_MALFORMED: producerGroup, an offset or commitOrRollback is
+ * missing or no number. */
+int wire_end_decode(const struct wire_command *c, struct wire_end *ret_end);
+#define WIRE_END_TEXT 64
+void wire_end_fields(const struct wire_end *e, struct wire_command *c, char text[WIRE_END_TEXT]);
+
+/* ---- the body of a heartbeat, code 34 ---------------------------------------------------- */
+
+struct wire_heartbeat {
+	struct wire_str client_id;
+	size_t group_count;
+	struct wire_str groups[WIRE_GROUPS_MAX]; /* producerDataSet[].groupName            */
+	char *scratch;				 /* wire_heartbeat_done() frees            */
+};
+
+/* WIRE_E_TOO_BIG: more than WIRE_GROUPS_MAX groups.  The heartbeat borrows from BODY. */
+int wire_heartbeat_decode(struct wire_str body, struct wire_heartbeat *ret_heartbeat);
+void wire_heartbeat_done(struct wire_heartbeat *h);
+/* As wire_encode(). */
+int wire_heartbeat_encode(const struct wire_heartbeat *h, void *buf, size_t room, size_t *ret_n);
 
 /* ---- a stored message, as the body of a check (39) ------------------------------------ */
 
@@ -170,9 +230,15 @@ struct wire_message {
 };
 
 size_t wire_message_size(const struct wire_message *m);
-/* Writes wire_message_size() bytes; the body's CRC32 is computed. */
+/*
+ * Writes wire_message_size() bytes; the body's CRC32 is computed, the V6 bits of sysFlag
+ * follow the lengths of the addresses.  WIRE_E_TOO_BIG: topic or properties.
+ */
 int wire_message_encode(const struct wire_message *m, void *buf, size_t room);
+/* WIRE_E_MALFORMED for a wrong CRC too.  The message borrows from P. */
 int wire_message_decode(const void *p, size_t n, struct wire_message *ret_message);
+/* CRC-32 of IEEE 802.3, as java.util.zip has it. */
+uint32_t wire_crc32(const void *p, size_t n);
 
 /* ---- ids -------------------------------------------------------------------------------- */
 
