@@ -42,8 +42,13 @@ enum entry_type {		/* stored: append, never renumber                        */
 /* Who decided.  Stored: append, never renumber. */
 enum origin { ORIGIN_CLIENT = 1, ORIGIN_CHECK = 2, ORIGIN_OPERATOR = 3, ORIGIN_PLAIN = 4 };
 
-/* What became of one message of a decided transaction.  Stored. */
-enum part_state { PART_OWED = 0, PART_PUBLISHED = 1, PART_REFUSED = 2 };
+/*
+ * What became of one message of a decided transaction.  Stored: append, never renumber.
+ *
+ * RETRIED is owed again after a refusal.  The watermark of its lane has passed its n
+ * by then and says nothing about it: only its n in done[] of an ENTRY_PUBLISHED does.
+ */
+enum part_state { PART_OWED = 0, PART_PUBLISHED = 1, PART_REFUSED = 2, PART_RETRIED = 3 };
 
 /* One message of a committed transaction: where it goes, as what number, how far it is. */
 struct part {
@@ -90,7 +95,10 @@ struct entry_resumed {
 	uint64_t ms;
 };
 
-/* Of (topic, partition): every n < low is published or refused, and so is each of done[]. */
+/*
+ * Of (topic, partition): every n < low is published or refused; each of done[] is published.
+ * low 0 claims nothing: such an entry carries the n of retried messages (PART_RETRIED).
+ */
 struct entry_published {
 	uint32_t topic;
 	int32_t partition;

@@ -94,6 +94,7 @@ struct txn {
 	uint32_t checks;	/* delivered so far                              */
 	uint8_t generation;	/* raised by a repeated half-send; checks carry it */
 	uint8_t state;		/* enum txn_state                                */
+	uint16_t tag;		/* the owner's: no step changes it               */
 };
 
 struct txn_step {

@@ -1,0 +1,169 @@
+/*
+ * The table of transactions.  A row lost here is a half message that nobody is asked about
+ * any more; a key that leads to the wrong row runs a local transaction twice.
+ */
+#include <check.h>
+#include <stdlib.h>
+
+#include "core/table.h"
+
+static struct table table;
+
+static void
+setup(void)
+{
+	table_init(&table, 3);
+}
+
+static void
+teardown(void)
+{
+	table_done(&table);
+}
+
+START_TEST(rows_are_found_until_they_are_forgotten)
+{
+	for (uint64_t seq = 1; seq <= 200000; seq++) {
+		uint32_t row = table_add(&table, seq);
+
+		table_row(&table, row)->key_hash = hash_u64(seq);
+		table_key(&table, row);
+	}
+	for (uint64_t seq = 1; seq <= 200000; seq += 2)
+		table_del(&table, table_find(&table, seq));
+	for (uint64_t seq = 1; seq <= 200000; seq++) {
+		uint32_t row = table_find(&table, seq);
+
+		ck_assert_int_eq(row == ROW_NONE, seq % 2 == 1);
+		ck_assert_uint_eq(table_find_key(&table, hash_u64(seq)), row);
+	}
+	ck_assert_uint_eq(table.rows_live, 100000);
+	/* Freed rows are used again before memory grows. */
+	for (uint64_t seq = 200001; seq <= 300000; seq++)
+		table_add(&table, seq);
+	ck_assert_uint_eq(table.row_count, 200000);
+}
+END_TEST
+
+START_TEST(a_key_leads_to_the_newest_only)
+{
+	uint32_t a = table_add(&table, 1);
+	uint32_t b = table_add(&table, 2);
+
+	table_row(&table, a)->key_hash = table_row(&table, b)->key_hash = 77;
+	table_key(&table, a);
+	ck_assert_uint_eq(table_find_key(&table, 77), a);
+	table_key(&table, b);
+	ck_assert_uint_eq(table_find_key(&table, 77), b);
+	table_del(&table, a); /* the old one's end must not take the key away */
+	ck_assert_uint_eq(table_find_key(&table, 77), b);
+	table_del(&table, b);
+	ck_assert_uint_eq(table_find_key(&table, 77), ROW_NONE);
+	ck_assert_uint_eq(table_find_key(&table, 0), ROW_NONE);
+}
+END_TEST
+
+/* A list must show every transaction once, in order, over gaps of any size. */
+START_TEST(a_walk_sees_each_once_in_order)
+{
+	static const uint64_t seqs[] = { 1, 4095, 4096, 9000000000, 9000000001, 12000000000 };
+	uint32_t budget = 100000;
+	uint64_t at = 0;
+
+	/* Recovery meets copies out of order. */
+	for (size_t i = ARRAY_LEN(seqs); i-- > 0;)
+		table_add(&table, seqs[i]);
+	for (size_t i = 0; i < ARRAY_LEN(seqs); i++) {
+		uint32_t row = table_walk(&table, at, false, &budget, &at);
+
+		ck_assert_uint_ne(row, ROW_NONE);
+		ck_assert_uint_eq(table_row(&table, row)->txn.seq, seqs[i]);
+		at++;
+	}
+	ck_assert_uint_eq(table_walk(&table, at, false, &budget, &at), ROW_NONE);
+	ck_assert_uint_eq(at, 0);
+	at = UINT64_MAX;
+	for (size_t i = ARRAY_LEN(seqs); i-- > 0;) {
+		uint32_t row = table_walk(&table, at, true, &budget, &at);
+
+		ck_assert_uint_ne(row, ROW_NONE);
+		ck_assert_uint_eq(table_row(&table, row)->txn.seq, seqs[i]);
+		at--;
+	}
+	ck_assert_uint_eq(table_walk(&table, at, true, &budget, &at), ROW_NONE);
+}
+END_TEST
+
+START_TEST(a_walk_stops_when_its_budget_is_spent)
+{
+	uint32_t budget = 10;
+	uint64_t at = 0;
+
+	table_add(&table, 100);
+	ck_assert_uint_eq(table_walk(&table, 1, false, &budget, &at), ROW_NONE);
+	ck_assert_uint_eq(budget, 0);
+	ck_assert_uint_eq(at, 11); /* where to go on */
+}
+END_TEST
+
+START_TEST(parts_are_a_chain_and_come_back)
+{
+	uint32_t row = table_add(&table, 1);
+
+	table_row(&table, row)->count = 3;
+	table_parts(&table, row, 3);
+	for (uint32_t i = 0; i < 3; i++)
+		table_part_of(&table, table_row(&table, row), i)->partition = (int32_t)i + 10;
+	ck_assert_int_eq(table_part_of(&table, table_row(&table, row), 2)->partition, 12);
+	table_del(&table, row);
+	ck_assert_uint_eq(table.parts_live, 0);
+	row = table_add(&table, 2);
+	table_row(&table, row)->count = 3;
+	table_parts(&table, row, 3);
+	ck_assert_uint_eq(table.part_count, 3);
+}
+END_TEST
+
+START_TEST(a_list_loses_nobody)
+{
+	struct row_list l = ROW_LIST_INIT;
+	uint32_t rows[4];
+
+	for (uint32_t i = 0; i < 4; i++) {
+		rows[i] = table_add(&table, i + 1);
+		row_list_add(&table, &l, rows[i]);
+	}
+	row_list_del(&table, &l, rows[1]);
+	row_list_del(&table, &l, rows[3]);
+	ck_assert_uint_eq(l.head, rows[0]);
+	ck_assert_uint_eq(table_row(&table, l.head)->link, rows[2]);
+	ck_assert_uint_eq(l.tail, rows[2]);
+	row_list_del(&table, &l, rows[0]);
+	row_list_del(&table, &l, rows[2]);
+	ck_assert_uint_eq(l.head, ROW_NONE);
+	ck_assert_uint_eq(l.tail, ROW_NONE);
+}
+END_TEST
+
+int
+main(void)
+{
+	Suite *s = suite_create("table");
+	TCase *t = tcase_create("table");
+	SRunner *r;
+	int failed;
+
+	tcase_add_checked_fixture(t, setup, teardown);
+	tcase_add_test(t, rows_are_found_until_they_are_forgotten);
+	tcase_add_test(t, a_key_leads_to_the_newest_only);
+	tcase_add_test(t, a_walk_sees_each_once_in_order);
+	tcase_add_test(t, a_walk_stops_when_its_budget_is_spent);
+	tcase_add_test(t, parts_are_a_chain_and_come_back);
+	tcase_add_test(t, a_list_loses_nobody);
+	suite_add_tcase(s, t);
+	r = srunner_create(s);
+	srunner_run_all(r, CK_NORMAL);
+	failed = srunner_ntests_failed(r);
+	srunner_free(r);
+	return failed != 0;
+}
