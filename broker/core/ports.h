@@ -111,6 +111,11 @@ struct note {
 	uint64_t peer;
 	int32_t partition;
 	int64_t value;
+	/*
+	 * How long it took; -1: not known.  TRANSITION from nothing: since the half-send came, until
+	 * durable; TRANSITION by a decision: since the (first) half-send; PUBLISHED: since the decision.
+	 */
+	int64_t lasted_ns;
 	struct str text;
 };
 

@@ -104,8 +104,9 @@ struct journal_stats {
 	uint64_t reclaimed;
 	uint64_t fetch_hits, fetch_misses;
 	uint64_t sync_ns_last, sync_ns_mean; /* running estimate                          */
-	uint64_t sync_histogram[32];	     /* by power of two of microseconds            */
-	uint64_t group_histogram[20];	     /* records of a group, by power of two        */
+	uint64_t sync_ns_total;		     /* of all syncs                               */
+	uint64_t sync_histogram[32];	     /* [i]: under 2^i microseconds, not under 2^(i-1) */
+	uint64_t group_histogram[20];	     /* [i]: groups of under 2^i records, not under 2^(i-1) */
 	uint64_t quota_bytes, live_bytes;
 	bool full;
 };
