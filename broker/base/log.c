@@ -13,6 +13,7 @@
 #include <sys/stat.h>
 
 #include "base/err.h"
+#include "base/utf8.h"
 
 #define RING 8
 
@@ -126,27 +127,6 @@ add_text(struct line *l, const char *text)
 	add(l, text, strlen(text));
 }
 
-/* How many bytes of valid UTF-8 begin at S; 0: none do. */
-static size_t
-utf8_length(struct str s)
-{
-	const uint8_t *b = (const uint8_t *)s.p;
-	size_t n = b[0] < 0x80 ? 1 : b[0] >> 5 == 6 ? 2 : b[0] >> 4 == 14 ? 3 : b[0] >> 3 == 30 ? 4 : 0;
-
-	if (n == 0 || n > s.n)
-		return 0;
-	for (size_t i = 1; i < n; i++) {
-		if (b[i] >> 6 != 2)
-			return 0;
-	}
-	/* Overlong forms, surrogates, beyond U+10FFFF. */
-	if ((n == 2 && b[0] < 0xc2) || (n == 3 && b[0] == 0xe0 && b[1] < 0xa0) ||
-	    (n == 3 && b[0] == 0xed && b[1] > 0x9f) || (n == 4 && b[0] == 0xf0 && b[1] < 0x90) ||
-	    (n == 4 && (b[0] > 0xf4 || (b[0] == 0xf4 && b[1] > 0x8f))))
-		return 0;
-	return n;
-}
-
 /*
  * One character of S, escaped as in JSON, to RET; returns what was taken of S.  A byte that is
  * not UTF-8 becomes U+FFFD: a log that no program can read loses more than the byte.
@@ -154,13 +134,14 @@ utf8_length(struct str s)
 static size_t
 escape(struct str s, char ret[8], size_t *ret_len)
 {
+	static const char plain[] = "\"\\\n\t\r", letter[] = "\"\\ntr";
 	unsigned char c = (unsigned char)s.p[0];
 	size_t n = utf8_length(s);
-	char letter = c == '"' ? '"' : c == '\\' ? '\\' : c == '\n' ? 'n' : c == '\t' ? 't' : c == '\r' ? 'r' : 0;
+	const char *known = c ? strchr(plain, c) : NULL;
 
-	if (letter) {
+	if (known) {
 		ret[0] = '\\';
-		ret[1] = letter;
+		ret[1] = letter[known - plain];
 		*ret_len = 2;
 	} else if (n == 0 || c < 0x20 || c == 0x7f) {
 		*ret_len = (size_t)snprintf(ret, 8, "\\u%04x", n == 0 ? 0xfffd : (unsigned)c);
