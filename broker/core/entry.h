@@ -188,6 +188,8 @@ struct entry_state {
 	uint16_t shard;
 	uint64_t oldest_segment;   /* the journal's own                                  */
 	uint64_t segment_bytes;	   /* the journal's own                                  */
+	uint64_t opened_ms;	   /* the journal's own: wall clock                       */
+	uint64_t previous_end;	   /* the journal's own: LSN where the segment before ends */
 	uint64_t next_seq;
 	uint64_t last_ms;
 	uint64_t audit_number;
