@@ -1,0 +1,37 @@
+/*
+ * inside.h -- struct http, for the files of this folder.
+ */
+#ifndef HTTP_INSIDE_H
+#define HTTP_INSIDE_H
+
+#include <stdatomic.h>
+
+#include "http/conns.h"
+#include "http/http.h"
+#include "http/mailbox.h"
+
+/* In the order of a life; read by every handler, written by the loop's thread. */
+enum http_state { HTTP_RECOVERING, HTTP_SERVING, HTTP_DRAINING };
+
+struct serve;
+struct MHD_Daemon;
+
+struct http {
+	struct http_conf conf;
+	struct net_addr addr;
+	char host[256]; /* of http.address, without the port */
+	struct MHD_Daemon *daemon;
+	struct conns *conns;
+	struct mailbox *mailbox;
+	uint64_t started_ms;
+	atomic_int state;
+	atomic_uint_fast64_t recovered; /* segments, of to_recover */
+	atomic_uint_fast64_t to_recover;
+
+	/* The loop's thread only; set by http_serving(). */
+	struct serve *serve;
+	struct clerk clerk;
+	void (*stop_serving)(struct http *h);
+};
+
+#endif /* HTTP_INSIDE_H */
