@@ -1,0 +1,568 @@
+/*
+ * oracle.c -- the model: messages, gids, and what may be in Kafka.
+ *
+ * Small worlds (some thousand messages), so tables are arrays and look-ups are linear or
+ * through one hash map; being obviously right matters more than speed here.
+ */
+#include "sim/oracle.h"
+
+#include <inttypes.h>
+#include <stdarg.h>
+
+#include "base/buf.h"
+#include "base/hash.h"
+#include "base/map.h"
+
+struct omessage {
+	uint32_t topic;
+	uint32_t key;
+	uint32_t size;
+	bool plain;
+	bool invoked;
+	bool plain_ok;
+	uint64_t commit_invoked; /* step of the first commit told for any of its gids; 0 */
+	uint64_t commit_ok;	 /* step of the first END commit that was answered; 0    */
+	uint64_t position;	 /* 1 + order of its first record in Kafka; 0: not there  */
+	struct gid published;	 /* under this gid                                       */
+	struct str_seq {
+		char text[64];
+	} seq;
+};
+
+struct ogid {
+	struct gid gid;
+	uint32_t message;
+	enum truth truth;
+	uint8_t state; /* as last told by a transition */
+	bool ok;       /* a half-send was answered with it */
+	bool commit_invoked, rollback_invoked;
+	bool commit_ok, rollback_ok;
+	uint64_t decided_step; /* of the first answered END */
+	bool in_kafka;
+};
+
+struct oracle {
+	char violation[512];
+	uint64_t step;
+	struct omessage *messages;
+	uint32_t message_count, message_room;
+	struct ogid *gids;
+	uint32_t gid_count, gid_room;
+	struct map by_gid;
+	uint64_t records;
+	struct oracle_counts counts;
+	/* escrow-seq texts seen, to find one that is used twice */
+	struct seq_seen {
+		char text[64];
+		uint32_t message;
+	} *seqs;
+	uint32_t seq_count, seq_room;
+	struct map by_seq;
+};
+
+static uint64_t
+gid_hash(const void *arg, uint32_t index)
+{
+	const struct oracle *o = arg;
+
+	return hash_u64(o->gids[index].gid.lo);
+}
+
+static uint64_t
+text_hash(const char *text)
+{
+	struct hash128 h = hash_body(text, strlen(text), 0);
+
+	return h.lo;
+}
+
+static uint64_t
+seq_hash(const void *arg, uint32_t index)
+{
+	const struct oracle *o = arg;
+
+	return text_hash(o->seqs[index].text);
+}
+
+struct oracle *
+oracle_new(void)
+{
+	struct oracle *o = mem_alloc(sizeof(*o));
+
+	map_init(&o->by_gid, gid_hash, o);
+	map_init(&o->by_seq, seq_hash, o);
+	o->step = 1;
+	return o;
+}
+
+struct oracle *
+oracle_free(struct oracle *o)
+{
+	if (!o)
+		return NULL;
+	map_done(&o->by_gid);
+	map_done(&o->by_seq);
+	mem_free(o->messages);
+	mem_free(o->gids);
+	mem_free(o->seqs);
+	mem_free(o);
+	return NULL;
+}
+
+const char *
+oracle_violation(const struct oracle *o)
+{
+	return o->violation[0] ? o->violation : NULL;
+}
+
+void
+oracle_fail(struct oracle *o, const char *fmt, ...)
+{
+	va_list args;
+
+	if (o->violation[0])
+		return; /* the first one is the cause */
+	va_start(args, fmt);
+	vsnprintf(o->violation, sizeof(o->violation), fmt, args);
+	va_end(args);
+}
+
+/* ---- messages ------------------------------------------------------------------------ */
+
+uint32_t
+oracle_message(struct oracle *o, uint32_t topic, uint32_t key, uint32_t size, bool plain)
+{
+	struct omessage *m;
+
+	if (o->message_count == o->message_room) {
+		o->message_room = o->message_room ? o->message_room * 2 : 64;
+		o->messages = mem_grow(o->messages, o->message_room * sizeof(*o->messages));
+	}
+	m = &o->messages[o->message_count];
+	memset(m, 0, sizeof(*m));
+	m->topic = topic;
+	m->key = key;
+	m->size = size;
+	m->plain = plain;
+	return o->message_count++;
+}
+
+uint32_t
+oracle_messages(const struct oracle *o)
+{
+	return o->message_count;
+}
+
+uint32_t
+oracle_topic(const struct oracle *o, uint32_t message)
+{
+	return o->messages[message].topic;
+}
+
+bool
+oracle_is_plain(const struct oracle *o, uint32_t message)
+{
+	return o->messages[message].plain;
+}
+
+void
+oracle_body(const struct oracle *o, uint32_t message, struct buf *out)
+{
+	const struct omessage *m = &o->messages[message];
+	size_t start = out->len;
+
+	buf_printf(out, "m%" PRIu32 ":", message);
+	while (out->len - start < m->size)
+		buf_u8(out, (uint8_t)hash_u64(message * UINT64_C(1000003) + (out->len - start)));
+}
+
+void
+oracle_key(const struct oracle *o, uint32_t message, struct buf *out)
+{
+	if (o->messages[message].key)
+		buf_printf(out, "k%" PRIu32, o->messages[message].key);
+}
+
+/* ---- gids ------------------------------------------------------------------------------ */
+
+static struct ogid *
+find(const struct oracle *o, struct gid gid)
+{
+	struct map_probe probe;
+	uint32_t i;
+
+	for (i = map_first(&o->by_gid, hash_u64(gid.lo), &probe); i != MAP_NONE;
+	     i = map_next(&o->by_gid, &probe)) {
+		if (gid_eq(o->gids[i].gid, gid))
+			return &o->gids[i];
+	}
+	return NULL;
+}
+
+static struct ogid *
+find_or_add(struct oracle *o, struct gid gid, uint32_t message)
+{
+	struct ogid *g = find(o, gid);
+
+	if (g)
+		return g;
+	if (o->gid_count == o->gid_room) {
+		o->gid_room = o->gid_room ? o->gid_room * 2 : 64;
+		o->gids = mem_grow(o->gids, o->gid_room * sizeof(*o->gids));
+	}
+	g = &o->gids[o->gid_count];
+	memset(g, 0, sizeof(*g));
+	g->gid = gid;
+	g->message = message;
+	map_put(&o->by_gid, hash_u64(gid.lo), o->gid_count++);
+	return g;
+}
+
+void
+oracle_half_invoked(struct oracle *o, uint32_t message)
+{
+	o->messages[message].invoked = true;
+	o->counts.halves++;
+}
+
+void
+oracle_half_ok(struct oracle *o, uint32_t message, struct gid gid, uint64_t asked)
+{
+	struct ogid *g = find_or_add(o, gid, message);
+
+	o->counts.halves_ok++;
+	o->counts.repeats_ok += g->ok;
+	if (g->message != message && g->message != UINT32_MAX)
+		oracle_fail(o, "I-3 one gid for two messages: %" PRIu32 " and %" PRIu32, g->message,
+			    message);
+	g->message = message;
+	g->ok = true;
+	if (o->messages[message].plain) {
+		o->messages[message].plain_ok = true;
+		o->counts.plains++;
+		return;
+	}
+	/* SUCCESS for what was decided before the question: its local transaction would run twice. */
+	if (g->decided_step && g->decided_step < asked)
+		oracle_fail(o, "I-2 half-send of message %" PRIu32 " answered SUCCESS, but seq %" PRIu64
+			       " was decided before it was asked", message, gid.lo);
+}
+
+void
+oracle_local(struct oracle *o, struct gid gid, enum truth truth)
+{
+	struct ogid *g = find_or_add(o, gid, UINT32_MAX);
+
+	CHECK(g->truth != TRUTH_COMMIT && g->truth != TRUTH_ROLLBACK, gid.lo);
+	g->truth = truth;
+}
+
+enum truth
+oracle_truth(const struct oracle *o, struct gid gid)
+{
+	const struct ogid *g = find(o, gid);
+
+	return g ? g->truth : TRUTH_NONE;
+}
+
+void
+oracle_decide_invoked(struct oracle *o, struct gid gid, enum verdict verdict)
+{
+	struct ogid *g = find_or_add(o, gid, UINT32_MAX);
+
+	if (verdict == VERDICT_COMMIT) {
+		g->commit_invoked = true;
+		if (g->message != UINT32_MAX && !o->messages[g->message].commit_invoked)
+			o->messages[g->message].commit_invoked = o->step;
+	}
+	if (verdict == VERDICT_ROLLBACK)
+		g->rollback_invoked = true;
+}
+
+void
+oracle_decide_ok(struct oracle *o, struct gid gid, enum verdict verdict)
+{
+	struct ogid *g = find_or_add(o, gid, UINT32_MAX);
+
+	if (!g->decided_step)
+		g->decided_step = o->step;
+	if (verdict == VERDICT_COMMIT) {
+		g->commit_ok = true;
+		o->counts.commits_ok++;
+		if (g->message != UINT32_MAX && !o->messages[g->message].commit_ok)
+			o->messages[g->message].commit_ok = o->step;
+	} else {
+		g->rollback_ok = true;
+		o->counts.rollbacks_ok++;
+	}
+	if (g->commit_ok && g->rollback_ok)
+		oracle_fail(o, "I-5 both decisions answered with success: seq %" PRIu64, gid.lo);
+}
+
+void
+oracle_decide_refused(struct oracle *o, struct gid gid, enum verdict verdict)
+{
+	const struct ogid *g = find(o, gid);
+
+	o->counts.refused++;
+	if (!g)
+		return;
+	if (verdict == VERDICT_COMMIT && g->truth == TRUTH_COMMIT && !g->rollback_invoked)
+		oracle_fail(o, "I-5 commit of seq %" PRIu64 " refused, and nobody rolled it back", gid.lo);
+	if (verdict == VERDICT_ROLLBACK && g->truth == TRUTH_ROLLBACK && !g->commit_invoked)
+		oracle_fail(o, "I-5 rollback of seq %" PRIu64 " refused, and nobody committed it", gid.lo);
+}
+
+void
+oracle_decide_lost(struct oracle *o, struct gid gid)
+{
+	const struct ogid *g = find(o, gid);
+
+	if (g && g->ok && !g->decided_step && !g->commit_invoked && !g->rollback_invoked)
+		oracle_fail(o, "I-2 seq %" PRIu64 " was answered, is undecided, and is not known", gid.lo);
+}
+
+/* ---- the world -------------------------------------------------------------------------- */
+
+void
+oracle_step(struct oracle *o)
+{
+	o->step++;
+}
+
+uint64_t
+oracle_now(const struct oracle *o)
+{
+	return o->step;
+}
+
+void
+oracle_crashed(struct oracle *o)
+{
+	o->counts.crashes++;
+}
+
+static bool
+header(const struct sink_record *r, const char *name, struct str *ret_value)
+{
+	for (uint32_t i = 0; i < r->header_count; i++) {
+		if (str_eq(r->headers[i].name, str_of(name))) {
+			*ret_value = r->headers[i].value;
+			return true;
+		}
+	}
+	return false;
+}
+
+/* One escrow-seq belongs to one message for ever, and one message has one escrow-seq. */
+static void
+check_seq(struct oracle *o, uint32_t message, const struct sink_record *r)
+{
+	struct omessage *m = &o->messages[message];
+	struct map_probe probe;
+	struct str seq;
+	char text[64];
+	uint32_t i;
+
+	if (!header(r, "escrow-seq", &seq)) {
+		oracle_fail(o, "I-3 message %" PRIu32 " without escrow-seq", message);
+		return;
+	}
+	snprintf(text, sizeof(text), "%.*s/%d/%u", STR_ARG(seq), (int)r->partition, m->topic);
+	if (m->seq.text[0] && strcmp(m->seq.text, text) != 0)
+		oracle_fail(o, "I-10 escrow-seq of message %" PRIu32 " changed: %s, then %s", message,
+			    m->seq.text, text);
+	memcpy(m->seq.text, text, sizeof(text));
+	for (i = map_first(&o->by_seq, text_hash(text), &probe); i != MAP_NONE;
+	     i = map_next(&o->by_seq, &probe)) {
+		if (strcmp(o->seqs[i].text, text) != 0)
+			continue;
+		if (o->seqs[i].message != message)
+			oracle_fail(o, "I-10 escrow-seq %s is of message %" PRIu32 " and of %" PRIu32,
+				    text, o->seqs[i].message, message);
+		return;
+	}
+	if (o->seq_count == o->seq_room) {
+		o->seq_room = o->seq_room ? o->seq_room * 2 : 64;
+		o->seqs = mem_grow(o->seqs, o->seq_room * sizeof(*o->seqs));
+	}
+	memcpy(o->seqs[o->seq_count].text, text, sizeof(text));
+	o->seqs[o->seq_count].message = message;
+	map_put(&o->by_seq, text_hash(text), o->seq_count++);
+}
+
+/* Whoever was told "committed" before this one was even begun must be in the log already. */
+static void
+check_order(struct oracle *o, uint32_t message)
+{
+	const struct omessage *m = &o->messages[message];
+
+	if (!m->key || !m->commit_invoked)
+		return;
+	for (uint32_t i = 0; i < o->message_count; i++) {
+		const struct omessage *before = &o->messages[i];
+
+		if (before->key == m->key && before->topic == m->topic && before->commit_ok &&
+		    before->commit_ok < m->commit_invoked && !before->position)
+			oracle_fail(o, "I-6 message %" PRIu32 " overtook %" PRIu32 " under key %" PRIu32,
+				    message, i, m->key);
+	}
+}
+
+static void
+check_bytes(struct oracle *o, uint32_t message, const struct sink_record *r)
+{
+	struct buf want = BUF_INIT;
+	struct str uniq;
+	char text[32];
+
+	oracle_body(o, message, &want);
+	if (!str_eq(buf_as_str(&want), r->value))
+		oracle_fail(o, "I-3 the body of message %" PRIu32 " is not what was sent", message);
+	buf_reset(&want, 0);
+	oracle_key(o, message, &want);
+	if (want.len ? !str_eq(buf_as_str(&want), r->key) : r->key.p != NULL)
+		oracle_fail(o, "I-3 the key of message %" PRIu32 " is not what was sent", message);
+	buf_free(&want);
+	snprintf(text, sizeof(text), "u%" PRIu32, message);
+	if (!header(r, "UNIQ_KEY", &uniq) || !str_eq(uniq, str_of(text)))
+		oracle_fail(o, "I-3 UNIQ_KEY of message %" PRIu32 " is not what was sent", message);
+	snprintf(text, sizeof(text), "topic%" PRIu32, o->messages[message].topic);
+	if (!str_eq(r->topic, str_of(text)))
+		oracle_fail(o, "I-3 message %" PRIu32 " is in the wrong topic", message);
+}
+
+void
+oracle_kafka(struct oracle *o, int64_t offset, const struct sink_record *r)
+{
+	struct str id;
+	struct gid gid;
+	struct omessage *m;
+	struct ogid *g;
+	unsigned long number = 0;
+	char digits[16] = "";
+
+	o->counts.records++;
+	if (r->value.n < 2 || r->value.p[0] != 'm') {
+		oracle_fail(o, "I-3 a record at offset %" PRId64 " that nobody sent", offset);
+		return;
+	}
+	memcpy(digits, r->value.p + 1, r->value.n - 1 < 15 ? r->value.n - 1 : 15);
+	number = strtoul(digits, NULL, 10);
+	if (number >= o->message_count || !o->messages[number].invoked) {
+		oracle_fail(o, "I-3 a record of message %lu, which was never half-sent", number);
+		return;
+	}
+	m = &o->messages[number];
+	check_bytes(o, (uint32_t)number, r);
+	if (!header(r, "escrow-id", &id) || id.n < 34 || gid_parse(str_from(id.p, 32), &gid) != 0) {
+		oracle_fail(o, "I-3 message %lu without a valid escrow-id", number);
+		return;
+	}
+	g = find_or_add(o, gid, (uint32_t)number);
+	if (g->message == UINT32_MAX)
+		g->message = (uint32_t)number;
+	if (!m->plain && !g->commit_invoked)
+		oracle_fail(o, "I-1 message %lu (seq %" PRIu64 ") is in Kafka, and nobody committed it",
+			    number, gid.lo);
+	if (g->truth == TRUTH_ROLLBACK || g->rollback_ok)
+		oracle_fail(o, "I-4 message %lu (seq %" PRIu64 ") was rolled back and is in Kafka", number,
+			    gid.lo);
+	check_seq(o, (uint32_t)number, r);
+	if (m->position) {
+		o->counts.duplicates++;
+		if (!gid_eq(m->published, gid))
+			oracle_fail(o, "I-1 message %lu is in Kafka under two escrow-ids", number);
+		return;
+	}
+	check_order(o, (uint32_t)number);
+	m->position = ++o->records;
+	m->published = gid;
+	g->in_kafka = true;
+}
+
+/* I-10: from each state only where the drawing in txn.h goes; written down here again. */
+static bool
+may_follow(enum txn_state from, enum txn_state to)
+{
+	switch (from) {
+	case TXN_PREPARED:
+		return true;
+	case TXN_PARKED:
+		return to != TXN_PUBLISHED && to != TXN_DISCARDED && to != TXN_UNDELIVERABLE;
+	case TXN_COMMITTED:
+		return to == TXN_COMMITTED || to == TXN_PUBLISHED || to == TXN_UNDELIVERABLE;
+	case TXN_UNDELIVERABLE:
+		return to == TXN_UNDELIVERABLE || to == TXN_COMMITTED || to == TXN_DISCARDED;
+	case TXN_PUBLISHED:
+		return to == TXN_PUBLISHED || to == TXN_COMMITTED; /* a mark lost in a crash */
+	case TXN_ROLLED_BACK:
+		return to == TXN_ROLLED_BACK;
+	case TXN_DISCARDED:
+		return to == TXN_DISCARDED;
+	}
+	abort();
+}
+
+void
+oracle_transition(struct oracle *o, const struct note *n)
+{
+	struct ogid *g = find_or_add(o, n->gid, UINT32_MAX);
+
+	if (g->state && !may_follow((enum txn_state)g->state, n->to))
+		oracle_fail(o, "I-10 seq %" PRIu64 " went from %s to %s", n->gid.lo,
+			    txn_state_name((enum txn_state)g->state), txn_state_name(n->to));
+	g->state = (uint8_t)n->to;
+	if (n->to == TXN_COMMITTED && !g->commit_invoked &&
+	    (g->message == UINT32_MAX || !o->messages[g->message].plain) && n->event != TXN_RETRY &&
+	    n->from)
+		oracle_fail(o, "I-3 seq %" PRIu64 " committed, and nobody said so", n->gid.lo);
+}
+
+uint64_t
+oracle_owed(const struct oracle *o)
+{
+	uint64_t owed = 0;
+
+	for (uint32_t i = 0; i < o->gid_count; i++) {
+		const struct ogid *g = &o->gids[i];
+
+		if (g->message == UINT32_MAX)
+			continue;
+		if (g->truth == TRUTH_COMMIT && !o->messages[g->message].position)
+			owed++;
+		if (g->truth == TRUTH_RUNNING)
+			owed++;
+	}
+	for (uint32_t i = 0; i < o->message_count; i++)
+		owed += o->messages[i].plain_ok && !o->messages[i].position;
+	return owed;
+}
+
+void
+oracle_final(struct oracle *o)
+{
+	for (uint32_t i = 0; i < o->gid_count; i++) {
+		const struct ogid *g = &o->gids[i];
+
+		if (g->message == UINT32_MAX)
+			continue;
+		if (g->truth == TRUTH_COMMIT && !o->messages[g->message].position)
+			oracle_fail(o, "I-7 message %" PRIu32 " (seq %" PRIu64 ") committed and never in Kafka%s",
+				    g->message, g->gid.lo, g->commit_ok ? ", though END was answered" : "");
+		if (g->truth == TRUTH_COMMIT && o->messages[g->message].position &&
+		    !gid_eq(o->messages[g->message].published, g->gid))
+			oracle_fail(o, "I-1 message %" PRIu32 " was published under another gid than the one "
+				       "that committed", g->message);
+	}
+	for (uint32_t i = 0; i < o->message_count; i++) {
+		if (o->messages[i].plain_ok && !o->messages[i].position)
+			oracle_fail(o, "I-7 plain message %" PRIu32 " was answered and never in Kafka", i);
+	}
+}
+
+const struct oracle_counts *
+oracle_counts(const struct oracle *o)
+{
+	return &o->counts;
+}

@@ -1,0 +1,81 @@
+/*
+ * oracle.h -- what must be true, told by somebody who shares no code with the core.
+ *
+ * It hears what clients asked and were answered, what their local databases hold, and
+ * what stands in Kafka's log; it never looks into the broker.  Every violation of an
+ * invariant (I-1 to I-7 and I-10 of the reliability rules) is kept with a sentence.
+ *
+ * A "message" is one thing that an application wants told, known by its number; a "gid"
+ * is what the broker made of it.  One message may have several gids in a row (rolled
+ * back, then sent anew), but at most one of them may ever reach Kafka.
+ */
+#ifndef ORACLE_H
+#define ORACLE_H
+
+#include "base/base.h"
+#include "core/core.h"
+#include "world/sink.h"
+
+struct oracle;
+
+/* What the local database says of a transaction. */
+enum truth { TRUTH_NONE, TRUTH_RUNNING, TRUTH_COMMIT, TRUTH_ROLLBACK };
+
+struct oracle *oracle_new(void);
+struct oracle *oracle_free(struct oracle *o);
+
+/* The first violation, or NULL: "I-4 rolled back, yet in Kafka: message 12 ..." */
+const char *oracle_violation(const struct oracle *o);
+void oracle_fail(struct oracle *o, const char *fmt, ...) PRINTF(2, 3);
+
+/* ---- what clients did -------------------------------------------------------------- */
+
+/* A new message: of TOPIC number T, ordered under KEY (0: none), with SIZE bytes of body. */
+uint32_t oracle_message(struct oracle *o, uint32_t topic, uint32_t key, uint32_t size, bool plain);
+uint32_t oracle_messages(const struct oracle *o);
+/* Its bytes, a function of its number: appended to OUT. */
+struct buf;
+void oracle_body(const struct oracle *o, uint32_t message, struct buf *out);
+void oracle_key(const struct oracle *o, uint32_t message, struct buf *out);
+uint32_t oracle_topic(const struct oracle *o, uint32_t message);
+bool oracle_is_plain(const struct oracle *o, uint32_t message);
+
+/* A half-send of it was begun. */
+void oracle_half_invoked(struct oracle *o, uint32_t message);
+/* ... and answered SUCCESS with this gid, to an attempt begun at step ASKED. */
+void oracle_half_ok(struct oracle *o, uint32_t message, struct gid gid, uint64_t asked);
+/* The local transaction of that gid: begun, or at an end. */
+void oracle_local(struct oracle *o, struct gid gid, enum truth truth);
+enum truth oracle_truth(const struct oracle *o, struct gid gid);
+/* Somebody told the broker so (END, or the answer to a check). */
+void oracle_decide_invoked(struct oracle *o, struct gid gid, enum verdict verdict);
+/* ... and an END of it was answered with success. */
+void oracle_decide_ok(struct oracle *o, struct gid gid, enum verdict verdict);
+/* ... or refused, the broker naming the winner. */
+void oracle_decide_refused(struct oracle *o, struct gid gid, enum verdict verdict);
+/* The broker does not know it. */
+void oracle_decide_lost(struct oracle *o, struct gid gid);
+
+/* ---- what the world saw ---------------------------------------------------------------- */
+
+/* Steps of the simulation, for "before": raised by the world once a step. */
+void oracle_step(struct oracle *o);
+uint64_t oracle_now(const struct oracle *o);
+/* A record was appended to Kafka's log. */
+void oracle_kafka(struct oracle *o, int64_t offset, const struct sink_record *r);
+/* The broker applied a transition (its own trace); RESTARTED: since the last one it crashed. */
+void oracle_transition(struct oracle *o, const struct note *n);
+void oracle_crashed(struct oracle *o);
+/* The last word: all is healed and idle; nothing may be owed or undecided. */
+void oracle_final(struct oracle *o);
+/* Undecided, or committed and not in Kafka, by what clients know. */
+uint64_t oracle_owed(const struct oracle *o);
+
+struct oracle_counts {
+	uint64_t halves, halves_ok, repeats_ok, commits_ok, rollbacks_ok, refused, records, duplicates, plains;
+	uint64_t crashes;
+};
+
+const struct oracle_counts *oracle_counts(const struct oracle *o);
+
+#endif /* ORACLE_H */
