@@ -20,6 +20,7 @@ struct omessage {
 	bool plain;
 	bool invoked;
 	bool plain_ok;
+	bool undeliverable; /* Kafka refuses it for good, and the broker says so         */
 	uint64_t commit_invoked; /* step of the first commit told for any of its gids; 0 */
 	uint64_t commit_ok;	 /* step of the first END commit that was answered; 0    */
 	uint64_t position;	 /* 1 + order of its first record in Kafka; 0: not there  */
@@ -59,6 +60,13 @@ struct oracle {
 	uint32_t seq_count, seq_room;
 	struct map by_seq;
 };
+
+/* It must come, and has not. */
+static bool
+missing(const struct omessage *m)
+{
+	return !m->position && !m->undeliverable;
+}
 
 static uint64_t
 gid_hash(const void *arg, uint32_t index)
@@ -403,7 +411,8 @@ check_order(struct oracle *o, uint32_t message)
 		const struct omessage *before = &o->messages[i];
 
 		if (before->key == m->key && before->topic == m->topic && before->commit_ok &&
-		    before->commit_ok < m->commit_invoked && !before->position)
+		    before->commit_ok < m->commit_invoked && !before->position &&
+		    !before->undeliverable)
 			oracle_fail(o, "I-6 message %" PRIu32 " overtook %" PRIu32 " under key %" PRIu32,
 				    message, i, m->key);
 	}
@@ -513,6 +522,8 @@ oracle_transition(struct oracle *o, const struct note *n)
 		oracle_fail(o, "I-10 seq %" PRIu64 " went from %s to %s", n->gid.lo,
 			    txn_state_name((enum txn_state)g->state), txn_state_name(n->to));
 	g->state = (uint8_t)n->to;
+	if (g->message != UINT32_MAX)
+		o->messages[g->message].undeliverable = n->to == TXN_UNDELIVERABLE;
 	if (n->to == TXN_COMMITTED && !g->commit_invoked &&
 	    (g->message == UINT32_MAX || !o->messages[g->message].plain) && n->event != TXN_RETRY &&
 	    n->from)
@@ -529,13 +540,13 @@ oracle_owed(const struct oracle *o)
 
 		if (g->message == UINT32_MAX)
 			continue;
-		if (g->truth == TRUTH_COMMIT && !o->messages[g->message].position)
+		if (g->truth == TRUTH_COMMIT && missing(&o->messages[g->message]))
 			owed++;
 		if (g->truth == TRUTH_RUNNING)
 			owed++;
 	}
 	for (uint32_t i = 0; i < o->message_count; i++)
-		owed += o->messages[i].plain_ok && !o->messages[i].position;
+		owed += o->messages[i].plain_ok && missing(&o->messages[i]);
 	return owed;
 }
 
@@ -547,7 +558,7 @@ oracle_final(struct oracle *o)
 
 		if (g->message == UINT32_MAX)
 			continue;
-		if (g->truth == TRUTH_COMMIT && !o->messages[g->message].position)
+		if (g->truth == TRUTH_COMMIT && missing(&o->messages[g->message]))
 			oracle_fail(o, "I-7 message %" PRIu32 " (seq %" PRIu64 ") committed and never in Kafka%s",
 				    g->message, g->gid.lo, g->commit_ok ? ", though END was answered" : "");
 		if (g->truth == TRUTH_COMMIT && o->messages[g->message].position &&
@@ -556,7 +567,7 @@ oracle_final(struct oracle *o)
 				       "that committed", g->message);
 	}
 	for (uint32_t i = 0; i < o->message_count; i++) {
-		if (o->messages[i].plain_ok && !o->messages[i].position)
+		if (o->messages[i].plain_ok && missing(&o->messages[i]))
 			oracle_fail(o, "I-7 plain message %" PRIu32 " was answered and never in Kafka", i);
 	}
 }

@@ -1,0 +1,62 @@
+/*
+ * sink_sim.h -- Kafka in memory, driven by virtual time, with all that goes wrong there.
+ *
+ * A log per topic-partition that survives everything, and in front of it the producer handle of the
+ * seam (world/sink.h), which does not.  Like librdkafka with the gapless guarantee: once a message of a
+ * partition has failed, those behind it that are already under way fail too and are not
+ * appended.  What an old handle had under way may land later: always a prefix per
+ * partition, for Kafka refuses sequence gaps.
+ *
+ * Deterministic: a function of the seed and of the calls made.
+ */
+#ifndef SINK_SIM_H
+#define SINK_SIM_H
+
+#include "base/base.h"
+#include "world/sink.h"
+
+struct sink_sim;
+
+struct sink_sim_knobs {
+	int64_t latency_min_ns;
+	int64_t latency_max_ns;
+	uint32_t lost_permille;		/* not appended, UNCERTAIN                              */
+	uint32_t unheard_permille;	/* appended, UNCERTAIN                                  */
+	uint32_t lying_permille;	/* appended, REFUSED: a definite-looking error          */
+	uint32_t refuse_permille;	/* not appended, REFUSED, and next time it may pass     */
+	uint32_t poison_permille;	/* of messages, by their bytes: always REFUSED           */
+	uint32_t fatal_permille;	/* the handle is done for: SINK_FATAL                   */
+	uint32_t full_permille;		/* publish() says ERR_AGAIN, SINK_READY follows          */
+	uint32_t zombie_permille;	/* of handles given up: their requests land later        */
+	uint32_t repeat_permille;	/* the broker appends it twice                          */
+	uint32_t silent_permille;	/* describe() is answered FAILED                        */
+};
+
+struct sink_sim_counts {
+	uint64_t published, appended, lost, unheard, lying, refused, poisoned, fatal, full, zombies,
+		repeats, silent;
+};
+
+/* Called for each record as it is appended; R lives during the call. */
+typedef void (*sink_sim_append_fn)(void *arg, int64_t offset, const struct sink_record *r);
+
+struct sink_sim *sink_sim_new(uint64_t seed);
+struct sink_sim *sink_sim_free(struct sink_sim *s);
+struct sink *sink_sim_sink(struct sink_sim *s);
+void sink_sim_set(struct sink_sim *s, const struct sink_sim_knobs *knobs);
+void sink_sim_watch(struct sink_sim *s, sink_sim_append_fn fn, void *arg);
+const struct sink_sim_counts *sink_sim_counts(const struct sink_sim *s);
+
+/* Makes the topic, or lets it grow.  Nobody else makes topics. */
+void sink_sim_topic(struct sink_sim *s, const char *name, int32_t partitions, uint32_t max_bytes);
+/* No broker answers: nothing is appended or reported until it is up again. */
+void sink_sim_down(struct sink_sim *s, bool down);
+/* The process that used the handle died: as rebuild(), but nobody hears of anything. */
+void sink_sim_crash(struct sink_sim *s);
+
+void sink_sim_advance(struct sink_sim *s, int64_t now_ns);
+int64_t sink_sim_next_ns(const struct sink_sim *s);
+/* Records in a partition's log; 0 when there is none. */
+int64_t sink_sim_end(const struct sink_sim *s, const char *topic, int32_t partition);
+
+#endif /* SINK_SIM_H */
