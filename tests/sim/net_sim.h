@@ -57,4 +57,15 @@ size_t net_sim_recv(struct net_sim_client *c, void *p, size_t n, bool *ret_close
 /* Closes and frees; HARD: a reset, bytes under way are lost. */
 void net_sim_close(struct net_sim_client *c, bool hard);
 
+/* One fault at a time, for tests that want it exactly there. */
+
+/* No more bytes from the client; it still receives. */
+void net_sim_half_close(struct net_sim_client *c);
+/* From now on bytes go nowhere, and nobody is told. */
+void net_sim_vanish(struct net_sim_client *c);
+/* Nothing of this connection arrives before NS from now. */
+void net_sim_stall(struct net_sim_client *c, int64_t ns);
+/* Resets it once the broker has been sent N more bytes; those before are delivered. */
+void net_sim_reset_after(struct net_sim_client *c, size_t n);
+
 #endif /* NET_SIM_H */
