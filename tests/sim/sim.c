@@ -1,0 +1,168 @@
+/*
+ * sim.c -- runs seeds and says what they found.
+ *
+ *   sim --seed 7 [--trace]          one seed, its trace on request
+ *   sim --seeds 1000 [--first 1]    a range
+ *   sim --seconds 60 [--first 1]    as many as fit
+ *   sim --expect-violation ...      exit 0 when one is found: for canaries
+ *
+ * A violation prints the seed, the invariant and how to see it again, and the exit code is 1.
+ * So it is when a run of many seeds did not reach its faults: such a run proves nothing.
+ */
+#include <inttypes.h>
+#include <time.h>
+
+#include "sim/run.h"
+
+struct totals {
+	uint64_t seeds, violations, events, steps, crashes, halves, commits, rollbacks, checks, records,
+		duplicates, reclaimed;
+	int64_t virtual_ns;
+	uint64_t drawn[FAULT_COUNT], effective[FAULT_COUNT], seeds_effective[FAULT_COUNT];
+	uint64_t first_violation;
+	char violation[600];
+};
+
+static int64_t
+real_ns(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return ts.tv_sec * NS_PER_S + ts.tv_nsec;
+}
+
+static void
+add(struct totals *t, const struct run_result *r)
+{
+	t->seeds++;
+	t->events += r->events;
+	t->steps += r->steps;
+	t->crashes += r->crashes;
+	t->halves += r->halves;
+	t->commits += r->commits;
+	t->rollbacks += r->rollbacks;
+	t->checks += r->checks;
+	t->records += r->records;
+	t->duplicates += r->duplicates;
+	t->reclaimed += r->reclaimed;
+	t->virtual_ns += r->virtual_ns;
+	for (int f = 0; f < FAULT_COUNT; f++) {
+		t->drawn[f] += r->drawn[f];
+		t->effective[f] += r->effective[f];
+		t->seeds_effective[f] += r->effective[f] > 0;
+	}
+}
+
+static void
+print_totals(const struct totals *t, int64_t took_ns)
+{
+	double seconds = (double)took_ns / 1e9;
+
+	printf("{\"seeds\":%" PRIu64 ",\"seconds\":%.1f,\"seeds_per_s\":%.1f,\"virtual_to_real\":%.0f,"
+	       "\"events_per_seed\":%.0f,\"crashes\":%" PRIu64 ",\"halves\":%" PRIu64 ",\"commits\":%" PRIu64
+	       ",\"rollbacks\":%" PRIu64 ",\"checks\":%" PRIu64 ",\"records\":%" PRIu64
+	       ",\"duplicates\":%" PRIu64 ",\"segments_reclaimed\":%" PRIu64 ",\"violations\":%" PRIu64 "}\n",
+	       t->seeds, seconds, (double)t->seeds / seconds, (double)t->virtual_ns / 1e9 / seconds,
+	       (double)t->events / (double)(t->seeds ? t->seeds : 1), t->crashes, t->halves, t->commits,
+	       t->rollbacks, t->checks, t->records, t->duplicates, t->reclaimed, t->violations);
+	for (int f = 0; f < FAULT_COUNT; f++)
+		printf("  %-46s drawn by %6" PRIu64 "  took effect in %6" PRIu64 "  times %8" PRIu64 "\n",
+		       fault_text((enum fault)f), t->drawn[f], t->seeds_effective[f], t->effective[f]);
+}
+
+/* A check that cannot fail is a defect: with enough seeds every class must have struck. */
+static bool
+vacuous(const struct totals *t)
+{
+	bool empty = false;
+
+	if (t->seeds < 500)
+		return false;
+	for (int f = 0; f < FAULT_COUNT; f++) {
+		if (t->seeds_effective[f] * 100 < t->seeds) {
+			printf("vacuous: \"%s\" took effect in less than 1 %% of the seeds\n",
+			       fault_text((enum fault)f));
+			empty = true;
+		}
+	}
+	if (!t->reclaimed || !t->checks || !t->rollbacks || !t->duplicates) {
+		printf("vacuous: no segment reclaimed, no check, no rollback or no duplicate\n");
+		empty = true;
+	}
+	return empty;
+}
+
+static bool
+argument(int argc, char **argv, int *i, const char *name, uint64_t *ret_value)
+{
+	if (strcmp(argv[*i], name) != 0 || *i + 1 >= argc)
+		return false;
+	*ret_value = strtoull(argv[++*i], NULL, 10);
+	return true;
+}
+
+int
+main(int argc, char **argv)
+{
+	struct run_options o = { .messages = 60 };
+	struct totals t = { 0 };
+	uint64_t seeds = 0, seconds = 0, first = 1, messages = o.messages, one = 0, keep_going = 0;
+	bool expect = false, single = false;
+	int64_t begun = real_ns();
+
+	for (int i = 1; i < argc; i++) {
+		if (argument(argc, argv, &i, "--seed", &one))
+			single = true;
+		else if (strcmp(argv[i], "--trace") == 0)
+			o.trace = true;
+		else if (strcmp(argv[i], "--hash") == 0)
+			o.hash = true;
+		else if (strcmp(argv[i], "--expect-violation") == 0)
+			expect = true;
+		else if (!argument(argc, argv, &i, "--seeds", &seeds) &&
+			 !argument(argc, argv, &i, "--seconds", &seconds) &&
+			 !argument(argc, argv, &i, "--first", &first) &&
+			 !argument(argc, argv, &i, "--keep-going", &keep_going) &&
+			 !argument(argc, argv, &i, "--messages", &messages)) {
+			fprintf(stderr, "sim: what is %s?\n", argv[i]);
+			return 2;
+		}
+	}
+	o.messages = (uint32_t)messages;
+	if (single) {
+		first = one;
+		seeds = 1;
+	}
+	if (!seeds && !seconds)
+		seeds = 100;
+	for (o.seed = first; !seeds || o.seed < first + seeds; o.seed++) {
+		struct run_result r;
+
+		if (seconds && real_ns() - begun > (int64_t)seconds * NS_PER_S)
+			break;
+		run_seed(&o, &r);
+		add(&t, &r);
+		if (single)
+			printf("seed %" PRIu64 ": %" PRIu64 " steps, %" PRIu64 " events, trace hash %016" PRIx64
+			       "\n", o.seed, r.steps, r.events, r.trace_hash);
+		if (!r.violation[0])
+			continue;
+		if (!t.violations++) {
+			t.first_violation = o.seed;
+			snprintf(t.violation, sizeof(t.violation), "%s", r.violation);
+		}
+		printf("VIOLATION seed %" PRIu64 ": %s\n  again: sim --seed %" PRIu64 " --messages %" PRIu64
+		       " --trace\n", o.seed, r.violation, o.seed, messages);
+		fflush(stdout);
+		if (t.violations > keep_going)
+			break;
+	}
+	print_totals(&t, real_ns() - begun);
+	if (expect) {
+		printf(t.violations ? "caught after %" PRIu64 " seeds\n" : "NOT CAUGHT in %" PRIu64 " seeds\n",
+		       t.seeds);
+		return t.violations ? 0 : 1;
+	}
+	return t.violations || (!single && vacuous(&t));
+}
