@@ -17,13 +17,13 @@
 #include "base/err.h"
 #include "config_keys.h"
 
-#define FILE_MAX_BYTES (16u << 20)
+#define FILE_MAX_BYTES   (16u << 20)
 #define SECRET_MAX_BYTES (64u << 10)
-#define MASK "********"
+#define MASK             "********"
 
 /* The fixed ones: what nobody has had a reason to set. */
 #define RECEIVE_BYTES (UINT64_C(256) << 20) /* input buffers of all connections together */
-#define STALL_NS (60 * NS_PER_S)	    /* Kafka's client is rebuilt when it gave no report so long */
+#define STALL_NS      (60 * NS_PER_S) /* Kafka's client is rebuilt when it gave no report so long */
 /*
  * What a record has beyond "plain value, key and headers": our own headers with a producer group
  * of 255 bytes, and Kafka's framing of record and batch.
@@ -49,8 +49,7 @@ struct loader {
 	int err;
 };
 
-static PRINTF(3, 4) void
-fault(struct loader *l, const char *origin, const char *fmt, ...)
+static PRINTF(3, 4) void fault(struct loader *l, const char *origin, const char *fmt, ...)
 {
 	char text[1024];
 	va_list args;
@@ -93,8 +92,8 @@ is_secret(const char *name)
 {
 	if (strncmp(name, "kafka.", 6) != 0 || ends_with(name, "_file"))
 		return false;
-	return strstr(name, "password") || strstr(name, "secret") || ends_with(name, "ssl.key.pem") ||
-	       ends_with(name, "sasl.oauthbearer.config");
+	return strstr(name, "password") || strstr(name, "secret") ||
+	       ends_with(name, "ssl.key.pem") || ends_with(name, "sasl.oauthbearer.config");
 }
 
 /* "kafka.sasl.password_file" is the file of the secret "kafka.sasl.password". */
@@ -175,7 +174,9 @@ set_mapping(struct loader *l, const char *name, const char *value, const char *o
 	if (!is_topic_name(name + strlen("topic.map."), "_-%|.", LIMIT_TOPIC_BYTES))
 		fault(l, origin, "%s does not end in a topic name", name);
 	else if (!is_topic_name(value, "_-.", LIMIT_TOPIC_BYTES))
-		fault(l, origin, "%s: \"%s\" is not a name that Kafka allows (at most %d of a-z A-Z 0-9 . _ -)",
+		fault(l, origin,
+		      "%s: \"%s\" is not a name that Kafka allows (at most %d of a-z A-Z 0-9 . _ "
+		      "-)",
 		      name, value, LIMIT_TOPIC_BYTES);
 	else
 		entry_put(l, NULL, name, value, origin);
@@ -355,8 +356,8 @@ property_of(const char *variable, char *ret, size_t size)
 static bool
 is_kubernetes(const char *name)
 {
-	return strstr(name, "_SERVICE_HOST") || strstr(name, "_SERVICE_PORT") || strstr(name, "_PORT_") ||
-	       ends_with(name, "_PORT");
+	return strstr(name, "_SERVICE_HOST") || strstr(name, "_SERVICE_PORT") ||
+	       strstr(name, "_PORT_") || ends_with(name, "_PORT");
 }
 
 static void
@@ -384,7 +385,8 @@ load_variable(struct loader *l, const char *variable, const char *value)
 	like = config_key_like(name);
 	if (like) {
 		variable_of(like, name, sizeof(name));
-		buf_printf(l->warnings, "%s names no key, ignoring; did you mean %s?\n", text, name);
+		buf_printf(l->warnings, "%s names no key, ignoring; did you mean %s?\n", text,
+			   name);
 	}
 }
 
@@ -420,7 +422,8 @@ load_sets(struct loader *l)
 		name = own(l, str_from(text, (size_t)(equals - text)));
 		if (is_secret(name))
 			fault(l, "--set",
-			      "%s is a secret, and command lines can be seen by everybody; use %s_file",
+			      "%s is a secret, and command lines can be seen by everybody; use "
+			      "%s_file",
 			      name, name);
 		else
 			set(l, name, equals + 1, "--set");
@@ -489,7 +492,8 @@ apply(struct loader *l)
 		if (e->key)
 			CHECK(config_key_set(e->key, e->value, c, why) == 0, i);
 		else if (strncmp(e->name, "topic.map.", strlen("topic.map.")) == 0)
-			map[maps++] = (struct topic_mapping){ e->name + strlen("topic.map."), e->value };
+			map[maps++] =
+				(struct topic_mapping){ e->name + strlen("topic.map."), e->value };
 		else if (!is_secret_file(e->name))
 			kafka[c->kafka_count++] =
 				(struct sink_property){ e->name + strlen("kafka."), e->value };
@@ -520,7 +524,8 @@ join_message_limits(struct loader *l)
 	unsigned long long set;
 
 	if (!e) {
-		snprintf(text, sizeof(text), "%u", c->loop.core.message_bytes + RECORD_OVERHEAD_BYTES);
+		snprintf(text, sizeof(text), "%u",
+			 c->loop.core.message_bytes + RECORD_OVERHEAD_BYTES);
 		((struct sink_property *)(uintptr_t)c->kafka)[c->kafka_count++] =
 			(struct sink_property){ "message.max.bytes", own(l, str_of(text)) };
 		return;
@@ -529,7 +534,8 @@ join_message_limits(struct loader *l)
 	if (end == e->value || *end)
 		return; /* librdkafka will say so in its own words */
 	if (set <= 2 * RECORD_OVERHEAD_BYTES)
-		fault(l, e->origin, "kafka.message.max.bytes must be more than %u", 2 * RECORD_OVERHEAD_BYTES);
+		fault(l, e->origin, "kafka.message.max.bytes must be more than %u",
+		      2 * RECORD_OVERHEAD_BYTES);
 	else if (set - RECORD_OVERHEAD_BYTES < c->loop.core.message_bytes)
 		c->loop.core.message_bytes = (uint32_t)(set - RECORD_OVERHEAD_BYTES);
 }
@@ -550,22 +556,29 @@ cross_check(struct loader *l)
 	unsigned port = port_of(c->loop.remoting.listen);
 
 	if (j->segment_bytes % 4096)
-		fault(l, origin_of(c, "journal.segment"), "journal.segment must be a multiple of 4KiB");
+		fault(l, origin_of(c, "journal.segment"),
+		      "journal.segment must be a multiple of 4KiB");
 	if (j->segment_bytes < (uint64_t)c->loop.core.message_bytes + (1u << 20))
 		fault(l, origin_of(c, "journal.segment"),
-		      "journal.segment must hold the largest message: at least limits.message + 1MiB");
+		      "journal.segment must hold the largest message: at least limits.message + "
+		      "1MiB");
 	if (j->quota_bytes / 4 < j->segment_bytes)
-		fault(l, origin_of(c, "journal.quota"), "journal.quota must hold at least 4 segments "
-							"(journal.segment)");
+		fault(l, origin_of(c, "journal.quota"),
+		      "journal.quota must hold at least 4 segments "
+		      "(journal.segment)");
 	if (j->align && (j->align < 512 || j->align & (j->align - 1)))
-		fault(l, origin_of(c, "journal.align"), "journal.align must be 0 or a power of two from 512B");
+		fault(l, origin_of(c, "journal.align"),
+		      "journal.align must be 0 or a power of two from 512B");
 	if (p->interval_ns > p->interval_max_ns)
-		fault(l, origin_of(c, "check.interval"), "check.interval must not be above "
-							 "check.interval.max");
+		fault(l, origin_of(c, "check.interval"),
+		      "check.interval must not be above "
+		      "check.interval.max");
 	if (c->loop.remoting.vip && port && port < 3)
-		fault(l, origin_of(c, "listen.vip"), "there is no port two below that of listen.address");
+		fault(l, origin_of(c, "listen.vip"),
+		      "there is no port two below that of listen.address");
 	if (port && strcmp(c->loop.remoting.listen, c->http_address) == 0)
-		fault(l, origin_of(c, "http.address"), "http.address and listen.address are the same");
+		fault(l, origin_of(c, "http.address"),
+		      "http.address and listen.address are the same");
 	if (!l->src->without_kafka && !entry_find(c, "kafka.bootstrap.servers") &&
 	    !entry_find(c, "kafka.metadata.broker.list"))
 		fault(l, l->src->file ? l->src->file : CONFIG_FILE,
@@ -581,7 +594,8 @@ built_in(struct loader *l)
 	c->loop.remoting.receive_bytes = RECEIVE_BYTES;
 	c->loop.relay.stall_ns = STALL_NS;
 	for (size_t i = 0; i < config_key_count; i++)
-		entry_put(l, &config_keys[i], config_keys[i].name, config_keys[i].built_in, "built-in");
+		entry_put(l, &config_keys[i], config_keys[i].name, config_keys[i].built_in,
+			  "built-in");
 }
 
 int

@@ -10,15 +10,15 @@
 
 #include "base/err.h"
 
-#define KIB UINT64_C(1024)
-#define MIB (KIB * 1024)
-#define GIB (MIB * 1024)
-#define TIB (GIB * 1024)
-#define MS UINT64_C(1000000)
+#define KIB    UINT64_C(1024)
+#define MIB    (KIB * 1024)
+#define GIB    (MIB * 1024)
+#define TIB    (GIB * 1024)
+#define MS     UINT64_C(1000000)
 #define SECOND (1000 * MS)
 #define MINUTE (60 * SECOND)
-#define HOUR (60 * MINUTE)
-#define DAY (24 * HOUR)
+#define HOUR   (60 * MINUTE)
+#define DAY    (24 * HOUR)
 
 #define AT(field) offsetof(struct config, field), sizeof(((struct config *)0)->field)
 
@@ -44,8 +44,8 @@ const struct config_key config_keys[] = {
 	{ "http.admin.write", CONFIG_BOOL, "false", 0, 0, 1, AT(http_admin_write),
 	  "Let operators decide, resume and discard over HTTP, from loopback only." },
 
-	{ "journal.quota", CONFIG_SIZE, "20GiB", 4 * MIB, 1024 * TIB, 1, AT(loop.journal.quota_bytes),
-	  "Disk space of all segments and spares together." },
+	{ "journal.quota", CONFIG_SIZE, "20GiB", 4 * MIB, 1024 * TIB, 1,
+	  AT(loop.journal.quota_bytes), "Disk space of all segments and spares together." },
 	{ "journal.segment", CONFIG_SIZE, "64MiB", MIB, 4 * GIB, 1, AT(loop.journal.segment_bytes),
 	  "Size of a segment of a new journal." },
 	{ "journal.cache", CONFIG_SIZE, "32MiB", 0, TIB, 1, AT(loop.journal.cache_bytes),
@@ -53,11 +53,12 @@ const struct config_key config_keys[] = {
 	{ "journal.align", CONFIG_SIZE, "0", 0, 64 * KIB, 1, AT(loop.journal.align),
 	  "Groups begin at multiples of it, for disks without power-safe overwrite; 0: packed." },
 
-	{ "check.immunity", CONFIG_DURATION, "6s", MS, 30 * DAY, 1, AT(loop.core.policy.immunity_ns),
-	  "From the half-send to the first check." },
-	{ "check.interval", CONFIG_DURATION, "30s", MS, 30 * DAY, 1, AT(loop.core.policy.interval_ns),
-	  "From the first check to the second." },
-	{ "check.backoff", CONFIG_PERCENT, "1.5", 100, 1000, 1, AT(loop.core.policy.backoff_percent),
+	{ "check.immunity", CONFIG_DURATION, "6s", MS, 30 * DAY, 1,
+	  AT(loop.core.policy.immunity_ns), "From the half-send to the first check." },
+	{ "check.interval", CONFIG_DURATION, "30s", MS, 30 * DAY, 1,
+	  AT(loop.core.policy.interval_ns), "From the first check to the second." },
+	{ "check.backoff", CONFIG_PERCENT, "1.5", 100, 1000, 1,
+	  AT(loop.core.policy.backoff_percent),
 	  "Each further gap is so many times the one before." },
 	{ "check.interval.max", CONFIG_DURATION, "10m", MS, 30 * DAY, 1,
 	  AT(loop.core.policy.interval_max_ns), "No gap grows beyond it." },
@@ -71,7 +72,8 @@ const struct config_key config_keys[] = {
 	  "Unanswered checks on one connection." },
 
 	{ "idempotency.window", CONFIG_DURATION, "60s", SECOND, 30 * DAY, MS,
-	  AT(loop.core.idempotency_window_ms), "Keys of half-sends are remembered at least so long." },
+	  AT(loop.core.idempotency_window_ms),
+	  "Keys of half-sends are remembered at least so long." },
 	{ "history.retention", CONFIG_DURATION, "24h", 0, 3650 * DAY, MS,
 	  AT(loop.core.history_retention_ms),
 	  "Decided transactions are remembered so long, as far as the quota goes." },
@@ -104,9 +106,9 @@ struct suffix {
 };
 
 static const struct suffix sizes[] = {
-	{ "B", 1 },	     { "KiB", KIB },	    { "MiB", MIB },	     { "GiB", GIB },
-	{ "TiB", TIB },	     { "kB", 1000 },	    { "MB", 1000000 },	     { "GB", 1000000000 },
-	{ "TB", UINT64_C(1000000000000) },
+	{ "B", 1 },        { "KiB", KIB },       { "MiB", MIB },
+	{ "GiB", GIB },    { "TiB", TIB },       { "kB", 1000 },
+	{ "MB", 1000000 }, { "GB", 1000000000 }, { "TB", UINT64_C(1000000000000) },
 };
 
 static const struct suffix durations[] = {
@@ -367,11 +369,13 @@ config_key_set(const struct config_key *k, const char *value, struct config *c,
 	}
 	case CONFIG_SIZE:
 		if (!read_with_suffix(value, sizes, ARRAY_LEN(sizes), &v))
-			return why(ret_why, "must be a size with its unit, as 64MiB, 20GiB or 512B");
+			return why(ret_why,
+				   "must be a size with its unit, as 64MiB, 20GiB or 512B");
 		return set_number(k, v, c, ret_why);
 	case CONFIG_DURATION:
 		if (!read_with_suffix(value, durations, ARRAY_LEN(durations), &v))
-			return why(ret_why, "must be a time with its unit, as 500ms, 6s, 10m, 1h or 90d");
+			return why(ret_why,
+				   "must be a time with its unit, as 500ms, 6s, 10m, 1h or 90d");
 		return set_number(k, v, c, ret_why);
 	case CONFIG_PERCENT:
 		if (!read_percent(value, &v))
@@ -379,12 +383,15 @@ config_key_set(const struct config_key *k, const char *value, struct config *c,
 		return set_number(k, v, c, ret_why);
 	case CONFIG_ADDRESS:
 		if (!is_address(value))
-			return why(ret_why, "must be an IP address and a port, as 127.0.0.1:9876 or [::1]:9876");
+			return why(ret_why, "must be an IP address and a port, as 127.0.0.1:9876 "
+					    "or [::1]:9876");
 		put_text(k, value, c);
 		return 0;
 	case CONFIG_ENDPOINT:
 		if (!is_endpoint(value))
-			return why(ret_why, "must be a host and a port, as escrow.example.org:9876, or empty");
+			return why(
+				ret_why,
+				"must be a host and a port, as escrow.example.org:9876, or empty");
 		put_text(k, *value ? value : NULL, c);
 		return 0;
 	case CONFIG_LEVEL:

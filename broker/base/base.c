@@ -9,9 +9,10 @@
 _Noreturn void
 check_failed(const char *cond, const char *file, int line, uint64_t id)
 {
-	log_write(LOG_ERROR, "this is a bug of escrow; the process ends and recovers when it is started",
-		  "check=%s file=%s line=%d id=%llu", log_q(str_of(cond)), log_q(str_of(file)), line,
-		  (unsigned long long)id);
+	log_write(LOG_ERROR,
+		  "this is a bug of escrow; the process ends and recovers when it is started",
+		  "check=%s file=%s line=%d id=%llu", log_q(str_of(cond)), log_q(str_of(file)),
+		  line, (unsigned long long)id);
 	abort();
 }
 

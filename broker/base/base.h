@@ -121,6 +121,7 @@ void *mem_dup(const void *p, size_t size) MUSTUSE; /* NULL for NULL */
 void mem_free(void *p);
 
 /* Unbounded, not re-entrant, or a clock or sleep where none may be. */
-#pragma GCC poison strcpy strcat sprintf vsprintf strtok gmtime localtime ctime asctime rand srand sleep usleep atoi atol
+#pragma GCC poison strcpy strcat sprintf vsprintf strtok
+#pragma GCC poison gmtime localtime ctime asctime rand srand sleep usleep atoi atol
 
 #endif /* BASE_H */

@@ -16,12 +16,12 @@
 
 struct parser {
 	const char *file;
-	struct str rest;     /* text not read yet */
-	unsigned line;	     /* of the line being read */
+	struct str rest; /* text not read yet */
+	unsigned line;   /* of the line being read */
 	struct str section;
 	struct conf *conf;
 	size_t cap;
-	struct map by_key;   /* pairs of this file, for duplicates */
+	struct map by_key; /* pairs of this file, for duplicates */
 	struct buf value;
 	struct buf *errors;
 	int err;
@@ -42,8 +42,7 @@ pair_hash(const void *arg, uint32_t index)
 	return key_hash(str_of(c->pairs[index].key));
 }
 
-static PRINTF(3, 4) void
-fault(struct parser *p, unsigned column, const char *fmt, ...)
+static PRINTF(3, 4) void fault(struct parser *p, unsigned column, const char *fmt, ...)
 {
 	char text[512];
 	va_list args;
@@ -149,7 +148,8 @@ read_section(struct parser *p, struct str line, struct str s)
 	name = trim_right(trim_left(str_from(s.p + 1, (size_t)(close - s.p) - 1)));
 	for (size_t i = 0; i < name.n; i++) {
 		if (!is_key_char(name.p[i])) {
-			fault(p, column_of(line, name.p + i), "a section is named by letters, digits and . _ -");
+			fault(p, column_of(line, name.p + i),
+			      "a section is named by letters, digits and . _ -");
 			return;
 		}
 	}

@@ -14,7 +14,7 @@
 #include "base/bytes.h"
 
 #define POLYNOMIAL 0x82f63b78u /* Castagnoli, bits reversed */
-#define BLOCK 1024u	       /* of one stream; a multiple of 8 */
+#define BLOCK      1024u       /* of one stream; a multiple of 8 */
 
 typedef uint32_t (*crc_fn)(uint32_t crc, const uint8_t *p, size_t n);
 

@@ -16,8 +16,8 @@
 #include "base/bytes.h"
 #include "base/err.h"
 
-#define LZ4_MAGIC 0x184d2204u
-#define ZSTD_MAGIC 0xfd2fb528u
+#define LZ4_MAGIC     0x184d2204u
+#define ZSTD_MAGIC    0xfd2fb528u
 #define ROOM_SMALLEST 1024
 
 /* How much room to begin with, for IN bytes of input. */
@@ -132,8 +132,8 @@ inflate_zstd(struct str in, size_t max, struct buf *out)
 	}
 	ZSTD_freeDCtx(d);
 	if (ZSTD_isError(got))
-		return ZSTD_getErrorCode(got) == ZSTD_error_dstSize_tooSmall ? ERR_TOOBIG :
-									      ERR_MALFORMED;
+		return ZSTD_getErrorCode(got) == ZSTD_error_dstSize_tooSmall ? ERR_TOOBIG
+									     : ERR_MALFORMED;
 	if (got > max)
 		return ERR_TOOBIG;
 	out->len += got;

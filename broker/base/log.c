@@ -352,7 +352,8 @@ make_json(struct line *l, enum log_level level, const char *msg, struct str fiel
 static void
 make_text(struct line *l, enum log_level level, const char *msg, struct str fields)
 {
-	static const char *const paint[] = { "\033[31m", "\033[33m", "\033[32m", "\033[36m", "\033[90m" };
+	static const char *const paint[] = { "\033[31m", "\033[33m", "\033[32m", "\033[36m",
+					     "\033[90m" };
 	char name[16];
 
 	if (!under_journald) {

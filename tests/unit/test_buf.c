@@ -34,13 +34,13 @@ END_TEST
 START_TEST(numbers_have_their_byte_order)
 {
 	static const uint8_t want[] = {
-		0xab,					/* u8 */
-		0x04, 0x03, 0x02, 0x01,			/* le32 */
-		8, 7, 6, 5, 4, 3, 2, 1,			/* le64 */
-		0x01, 0x02,				/* be16 */
-		1, 2, 3, 4,				/* be32 */
-		1, 2, 3, 4, 5, 6, 7, 8,			/* be64 */
-		0xac, 0x02,				/* varint 300 */
+		0xab,                               /* u8 */
+		0x04, 0x03, 0x02, 0x01,             /* le32 */
+		8,    7,    6,    5,    4, 3, 2, 1, /* le64 */
+		0x01, 0x02,                         /* be16 */
+		1,    2,    3,    4,                /* be32 */
+		1,    2,    3,    4,    5, 6, 7, 8, /* be64 */
+		0xac, 0x02,                         /* varint 300 */
 	};
 	struct buf b = BUF_INIT;
 

@@ -41,7 +41,9 @@ START_TEST(pairs_comments_and_blanks)
 	ck_assert_str_eq(parsed("\n  \n# x = 1\n   # y\n"), "");
 	ck_assert_str_eq(parsed("a.b = c"), "a.b=c\n");
 	ck_assert_str_eq(parsed("a=\n\tb\t=\t c d \t\n"), "a=\nb=c d\n");
-	ck_assert_str_eq(parsed("\xef\xbb\xbf" "a = 1\r\nb = 2\r\n"), "a=1\nb=2\n");
+	ck_assert_str_eq(parsed("\xef\xbb\xbf"
+				"a = 1\r\nb = 2\r\n"),
+			 "a=1\nb=2\n");
 	ck_assert_str_eq(parsed("topic.map.%DLQ%a|b = x"), "topic.map.%DLQ%a|b=x\n");
 }
 END_TEST

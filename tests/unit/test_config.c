@@ -151,7 +151,8 @@ START_TEST(the_sample_is_the_table)
 	ck_assert_ptr_nonnull(f);
 	while (fgets(line, sizeof(line), f)) {
 		buf_str(&raw, str_of(line));
-		buf_str(&open, str_of(line[0] == '#' && line[1] >= 'a' && line[1] <= 'z' ? line + 1 : line));
+		buf_str(&open, str_of(line[0] == '#' && line[1] >= 'a' && line[1] <= 'z' ? line + 1
+											 : line));
 	}
 	fclose(f);
 	ck_assert_int_eq(conf_parse("escrowd.conf", buf_as_str(&raw), &conf, &errors), 0);
@@ -202,11 +203,16 @@ START_TEST(the_table_is_sound)
 		if (k->max) {
 			char text[40];
 
-			snprintf(text, sizeof(text), "%llu%s", (unsigned long long)
-				 (k->type == CONFIG_DURATION ? k->max / NS_PER_MS :
-				  k->type == CONFIG_PERCENT ? k->max / 100 : k->max),
-				 k->type == CONFIG_DURATION ? "ms" : k->type == CONFIG_SIZE ? "B" : "");
-			ck_assert_msg(config_key_set(k, text, &scratch, why) == 0, "%s: %s", k->name, why);
+			snprintf(text, sizeof(text), "%llu%s",
+				 (unsigned long long)(k->type == CONFIG_DURATION
+							      ? k->max / NS_PER_MS
+						      : k->type == CONFIG_PERCENT ? k->max / 100
+										  : k->max),
+				 k->type == CONFIG_DURATION ? "ms"
+				 : k->type == CONFIG_SIZE   ? "B"
+							    : "");
+			ck_assert_msg(config_key_set(k, text, &scratch, why) == 0, "%s: %s",
+				      k->name, why);
 		}
 	}
 }
@@ -242,13 +248,15 @@ END_TEST
 
 START_TEST(units_are_read)
 {
-	ck_assert_int_eq(load("check.immunity = 1500ms\ncheck.interval=2m\ncheck.interval.max = 2 h\n"
-			      "check.backoff = 2\nhistory.retention = 2d\njournal.quota = 3TiB\n"
-			      "journal.segment = 128MiB\njournal.cache=0\njournal.align = 4KiB\n"
-			      "limits.message = 2000kB\nlog.format = json\nlog.level=debug\n"
-			      "listen.address = [::1]:0\nlisten.advertise = escrow.example.org:9876\n"
-			      "listen.vip = true\n",
-			      NULL, NULL), 0);
+	ck_assert_int_eq(
+		load("check.immunity = 1500ms\ncheck.interval=2m\ncheck.interval.max = 2 h\n"
+		     "check.backoff = 2\nhistory.retention = 2d\njournal.quota = 3TiB\n"
+		     "journal.segment = 128MiB\njournal.cache=0\njournal.align = 4KiB\n"
+		     "limits.message = 2000kB\nlog.format = json\nlog.level=debug\n"
+		     "listen.address = [::1]:0\nlisten.advertise = escrow.example.org:9876\n"
+		     "listen.vip = true\n",
+		     NULL, NULL),
+		0);
 	ck_assert_int_eq(config.loop.core.policy.immunity_ns, 1500 * NS_PER_MS);
 	ck_assert_int_eq(config.loop.core.policy.interval_ns, 120 * NS_PER_S);
 	ck_assert_int_eq(config.loop.core.policy.interval_max_ns, 7200 * NS_PER_S);
@@ -265,15 +273,18 @@ END_TEST
 
 START_TEST(mistakes_are_told_where_they_are)
 {
-	ck_assert_str_eq(faults_of("check.intervall = 30s\n\nx = 1\n", NULL, NULL),
-			 "escrowd.conf:1:1: there is no key check.intervall; did you mean check.interval?\n"
-			 "escrowd.conf:3:1: there is no key x (conf/escrowd.conf lists all)\n");
-	ck_assert_str_eq(faults_of("check.interval = 30\n", "ESCROW_CHECK_MAX=0", "check.rate=fast"),
-			 "escrowd.conf:1:1: check.interval = 30: must be a time with its unit, as 500ms, "
-			 "6s, 10m, 1h or 90d\n"
-			 "environment variable ESCROW_CHECK_MAX: check.max = 0: must be from 1 to 1000000\n"
-			 "--set: check.rate = fast: must be a whole number\n");
-	ck_assert_str_eq(faults_of("", NULL, "check.max"), "--set: \"check.max\" is not key=value\n");
+	ck_assert_str_eq(
+		faults_of("check.intervall = 30s\n\nx = 1\n", NULL, NULL),
+		"escrowd.conf:1:1: there is no key check.intervall; did you mean check.interval?\n"
+		"escrowd.conf:3:1: there is no key x (conf/escrowd.conf lists all)\n");
+	ck_assert_str_eq(
+		faults_of("check.interval = 30\n", "ESCROW_CHECK_MAX=0", "check.rate=fast"),
+		"escrowd.conf:1:1: check.interval = 30: must be a time with its unit, as 500ms, "
+		"6s, 10m, 1h or 90d\n"
+		"environment variable ESCROW_CHECK_MAX: check.max = 0: must be from 1 to 1000000\n"
+		"--set: check.rate = fast: must be a whole number\n");
+	ck_assert_str_eq(faults_of("", NULL, "check.max"),
+			 "--set: \"check.max\" is not key=value\n");
 	ck_assert_str_eq(faults_of("check.max = 1\ncheck.max = 2", NULL, NULL),
 			 "escrowd.conf:2:1: check.max is already set in line 1\n");
 }
@@ -282,18 +293,49 @@ END_TEST
 START_TEST(values_outside_their_type_are_refused)
 {
 	static const char *const wrong[] = {
-		"check.max = -1", "check.max = 1.5", "check.max =", "check.max = 99999999999999999999",
-		"check.max = 0x10", "check.backoff = 0.9", "check.backoff = 11", "check.backoff = 1.555",
-		"check.backoff = .5", "check.backoff = 1,5", "check.immunity = 6 seconds",
-		"check.immunity = 99999999999999999999s", "check.immunity = 999999999999d",
-		"check.immunity = 0", "journal.quota = 20", "journal.quota = 20G", "journal.quota = 1KiB",
-		"journal.align = 3", "journal.align = 128KiB", "listen.vip = yes", "log.level = loud",
-		"log.format = xml", "listen.address = localhost:9876", "listen.address = 127.0.0.1",
-		"listen.address = 127.0.0.1:65536", "listen.address = ::1:9876", "listen.address = [::1]",
-		"listen.address = [127.0.0.1]:1", "listen.address = 127.0.0.1:+1", "listen.address =",
-		"listen.advertise = a b:1", "listen.advertise = host", "broker.name = a b", "broker.name =",
-		"data.dir =", "shard = 65536", "limits.message = 65MiB", "topic.map. = x",
-		"topic.map.a = x y", "topic.map.a =", "topic.map.a = ..", "topic.map.a = x%y", "kafka. = 1",
+		"check.max = -1",
+		"check.max = 1.5",
+		"check.max =",
+		"check.max = 99999999999999999999",
+		"check.max = 0x10",
+		"check.backoff = 0.9",
+		"check.backoff = 11",
+		"check.backoff = 1.555",
+		"check.backoff = .5",
+		"check.backoff = 1,5",
+		"check.immunity = 6 seconds",
+		"check.immunity = 99999999999999999999s",
+		"check.immunity = 999999999999d",
+		"check.immunity = 0",
+		"journal.quota = 20",
+		"journal.quota = 20G",
+		"journal.quota = 1KiB",
+		"journal.align = 3",
+		"journal.align = 128KiB",
+		"listen.vip = yes",
+		"log.level = loud",
+		"log.format = xml",
+		"listen.address = localhost:9876",
+		"listen.address = 127.0.0.1",
+		"listen.address = 127.0.0.1:65536",
+		"listen.address = ::1:9876",
+		"listen.address = [::1]",
+		"listen.address = [127.0.0.1]:1",
+		"listen.address = 127.0.0.1:+1",
+		"listen.address =",
+		"listen.advertise = a b:1",
+		"listen.advertise = host",
+		"broker.name = a b",
+		"broker.name =",
+		"data.dir =",
+		"shard = 65536",
+		"limits.message = 65MiB",
+		"topic.map. = x",
+		"topic.map.a = x y",
+		"topic.map.a =",
+		"topic.map.a = ..",
+		"topic.map.a = x%y",
+		"kafka. = 1",
 	};
 
 	for (size_t i = 0; i < ARRAY_LEN(wrong); i++)
@@ -304,10 +346,16 @@ END_TEST
 START_TEST(settings_must_go_together)
 {
 	static const char *const wrong[] = {
-		"journal.segment = 4MiB", "journal.quota = 255MiB", "journal.segment = 65537KiB",
-		"limits.message = 64MiB", "check.interval = 11m", "check.interval.max = 29s",
-		"listen.vip = true\nlisten.address = 127.0.0.1:2", "http.address = 127.0.0.1:9876",
-		"kafka.message.max.bytes = 5000", "journal.align = 256B",
+		"journal.segment = 4MiB",
+		"journal.quota = 255MiB",
+		"journal.segment = 65537KiB",
+		"limits.message = 64MiB",
+		"check.interval = 11m",
+		"check.interval.max = 29s",
+		"listen.vip = true\nlisten.address = 127.0.0.1:2",
+		"http.address = 127.0.0.1:9876",
+		"kafka.message.max.bytes = 5000",
+		"journal.align = 256B",
 	};
 
 	for (size_t i = 0; i < ARRAY_LEN(wrong); i++)
@@ -318,14 +366,17 @@ END_TEST
 
 START_TEST(kafka_passes_through)
 {
-	ck_assert_int_eq(load("[kafka]\nlinger.ms = 20\nbootstrap.servers = a:1\nno.such.thing = x\n",
-			      "ESCROW_KAFKA_BOOTSTRAP_SERVERS=b:2,c:3", "kafka.linger.ms=30"), 0);
+	ck_assert_int_eq(
+		load("[kafka]\nlinger.ms = 20\nbootstrap.servers = a:1\nno.such.thing = x\n",
+		     "ESCROW_KAFKA_BOOTSTRAP_SERVERS=b:2,c:3", "kafka.linger.ms=30"),
+		0);
 	ck_assert_str_eq(kafka_value("bootstrap.servers"), "b:2,c:3");
 	ck_assert_str_eq(kafka_value("linger.ms"), "30");
 	ck_assert_str_eq(kafka_value("no.such.thing"), "x"); /* librdkafka says it better */
-	ck_assert_str_eq(faults_of("\n kafka.acks = 1", NULL, NULL),
-			 "escrowd.conf:2:2: kafka.acks may not be set: the broker promises what acks=all "
-			 "gives\n");
+	ck_assert_str_eq(
+		faults_of("\n kafka.acks = 1", NULL, NULL),
+		"escrowd.conf:2:2: kafka.acks may not be set: the broker promises what acks=all "
+		"gives\n");
 }
 END_TEST
 
@@ -345,7 +396,9 @@ END_TEST
 
 START_TEST(topics_are_mapped)
 {
-	ck_assert_int_eq(load("topic.map.orders_paid = orders.paid\n[topic.map]\nA = b\n", NULL, NULL), 0);
+	ck_assert_int_eq(load("topic.map.orders_paid = orders.paid\n[topic.map]\nA = b\n", NULL,
+			      NULL),
+			 0);
 	ck_assert_uint_eq(config.loop.remoting.map_count, 2);
 	ck_assert_str_eq(config.loop.remoting.map[0].name, "orders_paid");
 	ck_assert_str_eq(config.loop.remoting.map[0].kafka, "orders.paid");
@@ -356,8 +409,12 @@ END_TEST
 START_TEST(secrets_are_not_shown)
 {
 	static const char *const secret[] = {
-		"kafka.sasl.password", "kafka.ssl.key.password", "kafka.ssl.keystore.password",
-		"kafka.ssl.key.pem", "kafka.sasl.oauthbearer.client.secret", "kafka.sasl.oauthbearer.config",
+		"kafka.sasl.password",
+		"kafka.ssl.key.password",
+		"kafka.ssl.keystore.password",
+		"kafka.ssl.key.pem",
+		"kafka.sasl.oauthbearer.client.secret",
+		"kafka.sasl.oauthbearer.config",
 	};
 	struct buf out = BUF_INIT, text = BUF_INIT;
 
@@ -394,9 +451,12 @@ START_TEST(secrets_come_from_files)
 	ck_assert_int_eq(load("", "ESCROW_KAFKA_SASL_PASSWORD_FILE=password", NULL), 0);
 	ck_assert_str_eq(kafka_value("sasl.password"), "hunter2");
 	/* A stronger source wins, whichever form it has; one source must not say both. */
-	ck_assert_int_eq(load("kafka.sasl.password = x", NULL, "kafka.sasl.password_file=password"), 0);
+	ck_assert_int_eq(load("kafka.sasl.password = x", NULL, "kafka.sasl.password_file=password"),
+			 0);
 	ck_assert_str_eq(kafka_value("sasl.password"), "hunter2");
-	ck_assert_int_eq(load("kafka.sasl.password_file = password", "ESCROW_KAFKA_SASL_PASSWORD=y", NULL), 0);
+	ck_assert_int_eq(load("kafka.sasl.password_file = password", "ESCROW_KAFKA_SASL_PASSWORD=y",
+			      NULL),
+			 0);
 	ck_assert_str_eq(kafka_value("sasl.password"), "y");
 	faults_of("kafka.sasl.password = x\nkafka.sasl.password_file = password", NULL, NULL);
 	ck_assert_ptr_nonnull(strstr(faults.data, "kafka.sasl.password is set as well"));
@@ -408,9 +468,14 @@ END_TEST
 START_TEST(strange_variables_are_not_ours)
 {
 	static const char *const ignored[] = {
-		"ESCROW_URL=escrow://x", "ESCROW_PORT=tcp://10.0.0.1:9876", "ESCROW_SERVICE_HOST=10.0.0.1",
-		"ESCROW_KAFKA_SERVICE_HOST=10.0.0.1", "ESCROW_KAFKA_PORT_9092_TCP=tcp://x", "ESCROW_",
-		"HOME=/", "ESCROW_KAFKA=1",
+		"ESCROW_URL=escrow://x",
+		"ESCROW_PORT=tcp://10.0.0.1:9876",
+		"ESCROW_SERVICE_HOST=10.0.0.1",
+		"ESCROW_KAFKA_SERVICE_HOST=10.0.0.1",
+		"ESCROW_KAFKA_PORT_9092_TCP=tcp://x",
+		"ESCROW_",
+		"HOME=/",
+		"ESCROW_KAFKA=1",
 	};
 
 	for (size_t i = 0; i < ARRAY_LEN(ignored); i++) {
@@ -431,7 +496,9 @@ START_TEST(printed_text_loads_to_the_same)
 	size_t at = 0;
 
 	ck_assert_int_eq(load("check.max = 4\nkafka.client.id = a\\\\\ntopic.map.A = b\n"
-			      "listen.advertise = h:1\n", NULL, "check.backoff=1.25"), 0);
+			      "listen.advertise = h:1\n",
+			      NULL, "check.backoff=1.25"),
+			 0);
 	while (config_next(&config, &at, &v))
 		buf_printf(&first, "%s=%s\n", v.name, v.value);
 	config_print(&config, &second);
@@ -466,8 +533,13 @@ setup(void)
 static void
 teardown(void)
 {
-	static const char *const names[] = { "conf.d/10.conf", "conf.d/20.conf", "conf.d/30.conf~",
-					     "conf.d", "escrowd.conf", "password", "" };
+	static const char *const names[] = { "conf.d/10.conf",
+					     "conf.d/20.conf",
+					     "conf.d/30.conf~",
+					     "conf.d",
+					     "escrowd.conf",
+					     "password",
+					     "" };
 	char path[256];
 
 	for (size_t i = 0; i < ARRAY_LEN(names); i++) {
@@ -481,11 +553,22 @@ int
 main(void)
 {
 	static const TTest *const *tests[] = {
-		&without_a_file_all_is_as_documented, &the_sample_is_the_table, &the_minimal_sample_is_enough,
-		&the_table_is_sound, &later_sources_win, &units_are_read, &mistakes_are_told_where_they_are,
-		&values_outside_their_type_are_refused, &settings_must_go_together, &kafka_passes_through,
-		&message_limits_follow_each_other, &topics_are_mapped, &secrets_are_not_shown,
-		&secrets_come_from_files, &strange_variables_are_not_ours, &printed_text_loads_to_the_same,
+		&without_a_file_all_is_as_documented,
+		&the_sample_is_the_table,
+		&the_minimal_sample_is_enough,
+		&the_table_is_sound,
+		&later_sources_win,
+		&units_are_read,
+		&mistakes_are_told_where_they_are,
+		&values_outside_their_type_are_refused,
+		&settings_must_go_together,
+		&kafka_passes_through,
+		&message_limits_follow_each_other,
+		&topics_are_mapped,
+		&secrets_are_not_shown,
+		&secrets_come_from_files,
+		&strange_variables_are_not_ours,
+		&printed_text_loads_to_the_same,
 		&a_named_file_must_be_there,
 	};
 	Suite *suite = suite_create("config");

@@ -50,7 +50,8 @@ START_TEST(any_split_gives_the_same)
 		bytes[i] = (uint8_t)hash_u64(i);
 	whole = crc32c(0, bytes, sizeof(bytes));
 	for (size_t at = 0; at <= sizeof(bytes); at += 61)
-		ck_assert_uint_eq(crc32c(crc32c(0, bytes, at), bytes + at, sizeof(bytes) - at), whole);
+		ck_assert_uint_eq(crc32c(crc32c(0, bytes, at), bytes + at, sizeof(bytes) - at),
+				  whole);
 }
 END_TEST
 

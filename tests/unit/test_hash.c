@@ -1,6 +1,6 @@
 /*
- * test_hash.c -- body hashes lie in the journal: if they changed, a retried half-send would be taken
- * for another message and refused; if keys collided at will, one client could stall all.
+ * test_hash.c -- body hashes lie in the journal: if they changed, a retried half-send would be
+ * taken for another message and refused; if keys collided at will, one client could stall all.
  */
 #include "base/base.h"
 #include "base/hash.h"
@@ -35,10 +35,14 @@ START_TEST(pairs_are_not_glued)
 	struct hash_secret secret = { 1, 2 };
 	char a[513];
 
-	ck_assert_uint_ne(hash_key2(secret, STR("ab"), STR("c")), hash_key2(secret, STR("a"), STR("bc")));
-	ck_assert_uint_ne(hash_key2(secret, STR(""), STR("abc")), hash_key2(secret, STR("abc"), STR("")));
-	ck_assert_uint_eq(hash_key2(secret, STR("ab"), STR("c")), hash_key2(secret, STR("ab"), STR("c")));
-	ck_assert_uint_eq(hash_key2(secret, STR_NONE, STR("c")), hash_key2(secret, STR(""), STR("c")));
+	ck_assert_uint_ne(hash_key2(secret, STR("ab"), STR("c")),
+			  hash_key2(secret, STR("a"), STR("bc")));
+	ck_assert_uint_ne(hash_key2(secret, STR(""), STR("abc")),
+			  hash_key2(secret, STR("abc"), STR("")));
+	ck_assert_uint_eq(hash_key2(secret, STR("ab"), STR("c")),
+			  hash_key2(secret, STR("ab"), STR("c")));
+	ck_assert_uint_eq(hash_key2(secret, STR_NONE, STR("c")),
+			  hash_key2(secret, STR(""), STR("c")));
 
 	/* Lengths that agree in their low eight bits. */
 	memset(a, 'x', sizeof(a));

@@ -68,7 +68,8 @@ START_TEST(gives_back_every_size)
 
 			buf_str(&out, STR("before"));
 			/* Exactly the limit is allowed. */
-			ck_assert_int_eq(inflate_body(codecs[c], buf_as_str(&in), sizes[i], &out), 0);
+			ck_assert_int_eq(inflate_body(codecs[c], buf_as_str(&in), sizes[i], &out),
+					 0);
 			ck_assert_uint_eq(out.len, sizes[i] + 6);
 			ck_assert_mem_eq(out.data, "before", 6);
 			if (sizes[i])
@@ -90,7 +91,8 @@ START_TEST(one_byte_over_the_limit_is_refused)
 		for (size_t i = 0; i < ARRAY_LEN(sizes); i++) {
 			struct buf in = deflated(codecs[c], plain, sizes[i]), out = BUF_INIT;
 
-			ck_assert_int_eq(inflate_body(codecs[c], buf_as_str(&in), sizes[i] - 1, &out),
+			ck_assert_int_eq(inflate_body(codecs[c], buf_as_str(&in), sizes[i] - 1,
+						      &out),
 					 ERR_TOOBIG);
 			ck_assert_uint_eq(out.len, 0);
 			buf_free(&in);
@@ -152,7 +154,8 @@ START_TEST(cut_bytes_and_bytes_behind_are_refused)
 		struct buf in = deflated(codecs[c], plain, 5000), out = BUF_INIT;
 
 		for (size_t n = 0; n < in.len; n += 1 + n / 50)
-			ck_assert_int_eq(inflate_body(codecs[c], str_from(in.data, n), 1 << 20, &out),
+			ck_assert_int_eq(inflate_body(codecs[c], str_from(in.data, n), 1 << 20,
+						      &out),
 					 ERR_MALFORMED);
 		buf_u8(&in, 0);
 		ck_assert_int_eq(inflate_body(codecs[c], buf_as_str(&in), 1 << 20, &out),
@@ -163,7 +166,8 @@ START_TEST(cut_bytes_and_bytes_behind_are_refused)
 		char *twice = mem_alloc(in.len * 2);
 		memcpy(twice, in.data, in.len);
 		memcpy(twice + in.len, in.data, in.len);
-		ck_assert_int_eq(inflate_body(codecs[c], str_from(twice, in.len * 2), 1 << 20, &out),
+		ck_assert_int_eq(inflate_body(codecs[c], str_from(twice, in.len * 2), 1 << 20,
+					      &out),
 				 ERR_MALFORMED);
 		ck_assert_uint_eq(out.len, 0);
 		mem_free(twice);
@@ -189,7 +193,8 @@ START_TEST(damaged_bytes_stay_within_the_limit)
 			in.data[at] = (char)(was ^ (char)(1 << at % 8));
 			out.len = 0;
 			err = inflate_body(codecs[c], buf_as_str(&in), 6000, &out);
-			ck_assert(err == 0 || err == ERR_MALFORMED || err == ERR_TOOBIG || err == ERR_NOMEM);
+			ck_assert(err == 0 || err == ERR_MALFORMED || err == ERR_TOOBIG ||
+				  err == ERR_NOMEM);
 			ck_assert_uint_le(out.len, err ? 0 : 6000);
 			in.data[at] = was;
 		}
@@ -202,7 +207,8 @@ END_TEST
 
 START_TEST(frames_that_only_ask_to_be_skipped_are_refused)
 {
-	static const char skip[] = "\x50\x2a\x4d\x18\x04\x00\x00\x00" "abcd";
+	static const char skip[] = "\x50\x2a\x4d\x18\x04\x00\x00\x00"
+				   "abcd";
 	struct buf out = BUF_INIT;
 
 	ck_assert_int_eq(inflate_body(CODEC_LZ4, str_from(skip, 12), 100, &out), ERR_MALFORMED);

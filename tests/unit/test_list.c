@@ -53,16 +53,14 @@ START_TEST(the_body_may_delete_its_node)
 		items[i].number = i + 1;
 		list_add_tail(&head, &items[i].link);
 	}
-	LIST_EACH(node, &head)
-	{
+	LIST_EACH (node, &head) {
 		seen++;
 		if (LIST_ENTRY(node, struct item, link)->number % 2)
 			list_del(node);
 	}
 	ck_assert_int_eq(seen, 6);
 	ck_assert_int_eq(sum_in_order(&head), 246);
-	LIST_EACH(node, &head)
-	{
+	LIST_EACH (node, &head) {
 		list_del(node);
 	}
 	ck_assert(list_empty(&head));

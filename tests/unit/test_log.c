@@ -64,12 +64,13 @@ END_TEST
 START_TEST(json_has_types)
 {
 	begin(LOG_JSON);
-	log_info("ready", "port=%d ratio=%.2f id=%s ok=true name=%s seq=%s neg=-7 flag lead=007", 9876,
-		 0.5, log_q(STR("a b")), "bare", "12345678901234567890");
-	ck_assert_str_eq(line(),
-			 "{\"ts\":\"2026-01-02T03:04:05.678Z\",\"level\":\"info\",\"msg\":\"ready\","
-			 "\"port\":9876,\"ratio\":0.50,\"id\":\"a b\",\"ok\":true,\"name\":\"bare\","
-			 "\"seq\":\"12345678901234567890\",\"neg\":-7,\"flag\":\"\",\"lead\":\"007\"}\n");
+	log_info("ready", "port=%d ratio=%.2f id=%s ok=true name=%s seq=%s neg=-7 flag lead=007",
+		 9876, 0.5, log_q(STR("a b")), "bare", "12345678901234567890");
+	ck_assert_str_eq(
+		line(),
+		"{\"ts\":\"2026-01-02T03:04:05.678Z\",\"level\":\"info\",\"msg\":\"ready\","
+		"\"port\":9876,\"ratio\":0.50,\"id\":\"a b\",\"ok\":true,\"name\":\"bare\","
+		"\"seq\":\"12345678901234567890\",\"neg\":-7,\"flag\":\"\",\"lead\":\"007\"}\n");
 }
 END_TEST
 
@@ -84,12 +85,14 @@ START_TEST(no_bytes_break_a_line)
 		for (unsigned i = 0; i < sizeof(bytes); i++)
 			bytes[i] = (char)(i * 7 + round * 13 + i * i % 31);
 		begin(LOG_JSON);
-		log_info("peer", "q=%s raw=%.*s", log_q(str_from(bytes, sizeof(bytes))), 40, bytes + 100);
+		log_info("peer", "q=%s raw=%.*s", log_q(str_from(bytes, sizeof(bytes))), 40,
+			 bytes + 100);
 		parsed = json_loadb(caught.data, caught.len, JSON_ALLOW_NUL, NULL);
 		ck_assert_msg(parsed != NULL, "%s", line());
 		json_decref(parsed);
 		begin(LOG_LOGFMT);
-		log_info("peer", "q=%s raw=%.*s", log_q(str_from(bytes, sizeof(bytes))), 40, bytes + 100);
+		log_info("peer", "q=%s raw=%.*s", log_q(str_from(bytes, sizeof(bytes))), 40,
+			 bytes + 100);
 		ck_assert_ptr_eq(strchr(line(), '\n'), caught.data + caught.len - 1);
 	}
 }
@@ -137,7 +140,8 @@ START_TEST(eight_values_fit_one_line)
 {
 	begin(LOG_LOGFMT);
 	log_info("m", "%s%s%s%s%s%s%s%s", log_q(STR("1")), log_q(STR("2")), log_q(STR("3")),
-		 log_q(STR("4")), log_q(STR("5")), log_q(STR("6")), log_q(STR("7")), log_q(STR("8")));
+		 log_q(STR("4")), log_q(STR("5")), log_q(STR("6")), log_q(STR("7")),
+		 log_q(STR("8")));
 	ck_assert_ptr_nonnull(strstr(line(), "\"1\"\"2\"\"3\"\"4\"\"5\"\"6\"\"7\"\"8\"\n"));
 }
 END_TEST
