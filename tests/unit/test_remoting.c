@@ -1,0 +1,1238 @@
+/*
+ * The data port against a core that only remembers.  What is lost here is lost before the
+ * journal ever saw it: a property that does not reach Kafka, a check without its group, an
+ * answer in the wrong encoding, or a daemon that one slow client stops for all.
+ */
+#include "unit.h"
+
+#include <stdio.h>
+#include <zlib.h>
+
+#include "base/bytes.h"
+#include "base/err.h"
+#include "base/log.h"
+#include "core/core.h"
+#include "remoting/limits.h"
+#include "remoting/remoting.h"
+#include "remoting/send.h"
+#include "sim/net_sim.h"
+#include "wire/wire.h"
+
+/* ---- a core that remembers ----------------------------------------------------------------- */
+
+#define SEEN 64
+
+static struct {
+	struct half_request halves[SEEN]; /* borrowed until the turn's decide */
+	uint32_t half_count, half_total;
+	struct end_request ends[SEEN];
+	char end_remark[256];
+	uint32_t end_count;
+	struct reply_to routes[SEEN];
+	char route_topic[SEEN][128];
+	uint32_t route_count;
+	char log[4096]; /* joins and leaves */
+	uint64_t written[SEEN];
+	uint32_t written_count;
+	int join_err;
+	void (*decide)(void);
+} fake;
+
+static struct remoting *port;
+
+void
+core_half_send(struct core *c, const struct half_request *r)
+{
+	(void)c;
+	fake.halves[fake.half_count++ % SEEN] = *r;
+	fake.half_total++;
+}
+
+void
+core_end(struct core *c, const struct end_request *r)
+{
+	(void)c;
+	fake.ends[fake.end_count++ % SEEN] = *r;
+	snprintf(fake.end_remark, sizeof(fake.end_remark), "%.*s", STR_ARG(r->remark));
+}
+
+void
+core_route(struct core *c, struct reply_to to, struct str topic)
+{
+	(void)c;
+	snprintf(fake.route_topic[fake.route_count % SEEN], 128, "%.*s", STR_ARG(topic));
+	fake.routes[fake.route_count++ % SEEN] = to;
+}
+
+static void
+remember(const char *what, struct str group)
+{
+	size_t n = strlen(fake.log);
+
+	snprintf(fake.log + n, sizeof(fake.log) - n, "%s(%.*s)", what, STR_ARG(group));
+}
+
+int
+core_join(struct core *c, uint64_t peer, struct str group)
+{
+	(void)c;
+	(void)peer;
+	if (!fake.join_err)
+		remember("join", group);
+	return fake.join_err;
+}
+
+void
+core_leave(struct core *c, uint64_t peer, struct str group)
+{
+	(void)c;
+	(void)peer;
+	remember("leave", group);
+}
+
+void
+core_check_written(struct core *c, uint64_t seq, uint64_t peer)
+{
+	(void)c;
+	(void)peer;
+	fake.written[fake.written_count++ % SEEN] = seq;
+}
+
+struct gid
+core_watermark(struct core *c, const uint8_t db_id[16])
+{
+	(void)c;
+	return gid_make(db_id[0], 0, db_id[15]);
+}
+
+/* ---- the world ------------------------------------------------------------------------------ */
+
+static struct net_sim *sim;
+static int64_t now_ns = NS_PER_S;
+static char last_line[1024];
+
+static int64_t
+log_now(void *arg)
+{
+	(void)arg;
+	return now_ns;
+}
+
+static void
+log_line(void *arg, const char *line, size_t len)
+{
+	(void)arg;
+	snprintf(last_line, sizeof(last_line), "%.*s", (int)len, line);
+}
+
+static struct remoting_conf
+conf_default(void)
+{
+	static const struct topic_mapping map[] = { { "z-last", "zzz" },
+						    { "orders-created", "orders.created" },
+						    { "%RETRY%g", "retries" } };
+
+	return (struct remoting_conf){ .listen = "127.0.0.1:9876",
+				       .broker_name = "escrow-0",
+				       .cluster_name = "escrow",
+				       .connections_max = 2000,
+				       .message_bytes = 64 << 10,
+				       .map = map,
+				       .map_count = ARRAY_LEN(map) };
+}
+
+static void
+begin_with(const struct remoting_conf *conf)
+{
+	memset(&fake, 0, sizeof(fake));
+	log_redirect(log_now, log_line, NULL);
+	sim = net_sim_new(7);
+	ck_assert_int_eq(remoting_new(NULL, net_sim_net(sim), conf, &port), 0);
+}
+
+static void
+begin(void)
+{
+	struct remoting_conf conf = conf_default();
+
+	begin_with(&conf);
+}
+
+static void
+end(void)
+{
+	remoting_free(port);
+	net_sim_free(sim);
+}
+
+static void
+turn(void)
+{
+	struct net *net = net_sim_net(sim);
+	struct net_event ev;
+
+	now_ns += NS_PER_MS;
+	net_sim_advance(sim, now_ns);
+	net->ops->poll(net, 0);
+	while (net->ops->next(net, &ev))
+		remoting_event(port, &ev, now_ns);
+	if (fake.decide)
+		fake.decide();
+	remoting_consumed(port);
+	fake.half_count = 0; /* no longer ours to look at */
+	remoting_flush(port, now_ns);
+}
+
+static void
+turns(int n)
+{
+	while (n-- > 0)
+		turn();
+}
+
+struct peer {
+	struct net_sim_client *client;
+	char in[1 << 20];
+	size_t n;
+	bool closed;
+};
+
+static struct peer *
+dial(void)
+{
+	struct peer *p = mem_alloc(sizeof(*p));
+
+	p->client = net_sim_connect(sim, "127.0.0.1:9876");
+	ck_assert_ptr_nonnull(p->client);
+	return p;
+}
+
+static void
+hang_up(struct peer *p)
+{
+	net_sim_close(p->client, false);
+	mem_free(p);
+}
+
+static void
+take(struct peer *p)
+{
+	p->n += net_sim_recv(p->client, p->in + p->n, sizeof(p->in) - p->n, &p->closed);
+}
+
+/* The next frame that came; false: none within some turns. */
+static bool
+receive(struct peer *p, struct wire_command *ret)
+{
+	static char frame[1 << 20];
+	size_t total;
+
+	for (int i = 0; i < 20; i++) {
+		take(p);
+		if (wire_frame_size(p->in, p->n, SIZE_MAX, &total) == 0 && total <= p->n) {
+			memcpy(frame, p->in, total);
+			memmove(p->in, p->in + total, p->n - total);
+			p->n -= total;
+			ck_assert_int_eq(wire_decode(frame, total, ret), 0);
+			return true;
+		}
+		turn();
+	}
+	return false;
+}
+
+static size_t
+encode(const struct wire_command *c, char *to, size_t room)
+{
+	size_t n;
+
+	ck_assert_int_eq(wire_encode(c, to, room, &n), 0);
+	return n;
+}
+
+static void
+post(struct peer *p, const struct wire_command *c)
+{
+	static char frame[4 << 20];
+
+	ck_assert(net_sim_send(p->client, frame, encode(c, frame, sizeof(frame))));
+}
+
+static const char *
+ext(const struct wire_command *c, const char *name)
+{
+	static char text[8][256];
+	static int at;
+	const struct wire_field *f = wire_field(c, name);
+	char *t = text[at++ % 8];
+
+	if (!f)
+		return "(none)";
+	snprintf(t, 256, "%.*s", (int)f->value.n, f->value.p);
+	return t;
+}
+
+static const char *
+remark(const struct wire_command *c)
+{
+	static char text[256];
+
+	snprintf(text, sizeof(text), "%.*s", (int)c->remark.n, c->remark.p ? c->remark.p : "");
+	return text;
+}
+
+static void
+request(struct wire_command *c, enum wire_type type, int32_t code, int32_t opaque)
+{
+	wire_command_init(c, type, code);
+	c->opaque = opaque;
+}
+
+#define PROPERTIES                                                                                 \
+	"TRAN_MSG\1true\2PGROUP\1g1\2UNIQ_KEY\1K1\2WAIT\1true\2color\1red\2TAGS\1A\2KEYS\1k1 k2\2"
+
+static char send_text[WIRE_SEND_TEXT];
+
+static void
+half_send(struct wire_command *c, enum wire_type type, int32_t code, struct str properties,
+	  struct str body, int32_t sys_flag)
+{
+	struct wire_send s = { .producer_group = WIRE_STR("g1"),
+			       .topic = WIRE_STR("orders-created"),
+			       .default_topic = WIRE_STR("TBW102"),
+			       .default_topic_queue_nums = 4,
+			       .queue_id = 3,
+			       .sys_flag = sys_flag,
+			       .born_timestamp = 1700000000123,
+			       .properties = { properties.p, properties.n } };
+
+	request(c, type, code, 42);
+	wire_send_fields(&s, c, send_text);
+	c->body = (struct wire_str){ body.p, body.n };
+}
+
+static const char *
+header_of(const struct half_request *r, const char *name)
+{
+	static char text[64];
+	struct str value;
+
+	if (!headers_find(r->half.messages[0].headers, str_of(name), &value))
+		return "(none)";
+	snprintf(text, sizeof(text), "%.*s", STR_ARG(value));
+	return text;
+}
+
+/* ---- routes ------------------------------------------------------------------------------- */
+
+#define ROUTE(address, n)                                                                          \
+	"{\"brokerDatas\":[{\"brokerAddrs\":{\"0\":\"" address "\"},\"brokerName\":\"escrow-0\"," \
+	"\"cluster\":\"escrow\",\"enableActingMaster\":false}],\"filterServerTable\":{},"         \
+	"\"queueDatas\":[{\"brokerName\":\"escrow-0\",\"perm\":6,\"readQueueNums\":" n            \
+	",\"topicSysFlag\":0,\"writeQueueNums\":" n "}]}"
+
+START_TEST(a_route_names_one_broker_without_a_blank)
+{
+	struct remoting_conf conf = conf_default();
+	struct answer answer = { .code = ANSWER_OK, .partitions = 12 };
+	struct wire_command c;
+	struct peer *p;
+
+	begin();
+	p = dial();
+	request(&c, WIRE_JSON, WIRE_ROUTE, 5);
+	wire_add(&c, WIRE_STR("topic"), WIRE_STR("TBW102"));
+	post(p, &c);
+	ck_assert(receive(p, &c));
+	ck_assert_int_eq(c.type, WIRE_JSON);
+	ck_assert_int_eq(c.opaque, 5);
+	ck_assert_int_eq(c.flag, WIRE_RESPONSE);
+	ck_assert_uint_eq(c.body.n, strlen(ROUTE("127.0.0.1:9876", "4")));
+	ck_assert_mem_eq(c.body.p, ROUTE("127.0.0.1:9876", "4"), c.body.n);
+	wire_command_done(&c);
+
+	request(&c, WIRE_BINARY, WIRE_ROUTE, 6);
+	wire_add(&c, WIRE_STR("topic"), WIRE_STR("orders-created"));
+	post(p, &c);
+	turns(3);
+	ck_assert_uint_eq(fake.route_count, 1);
+	ck_assert_str_eq(fake.route_topic[0], "orders.created"); /* topic.map */
+	remoting_answer(port, fake.routes[0], &answer);
+	ck_assert(receive(p, &c));
+	ck_assert_int_eq(c.type, WIRE_BINARY); /* as it was asked */
+	ck_assert_mem_eq(c.body.p, ROUTE("127.0.0.1:9876", "12"), c.body.n);
+
+	answer.code = ANSWER_TOPIC_UNKNOWN;
+	remoting_answer(port, fake.routes[0], &answer);
+	ck_assert(receive(p, &c));
+	ck_assert_int_eq(c.code, WIRE_TOPIC_NOT_EXIST);
+
+	request(&c, WIRE_JSON, WIRE_ROUTE, 7);
+	wire_add(&c, WIRE_STR("topic"), WIRE_STR("a|b"));
+	post(p, &c);
+	ck_assert(receive(p, &c));
+	ck_assert_int_eq(c.code, WIRE_MESSAGE_ILLEGAL);
+	wire_command_done(&c);
+	hang_up(p);
+	end();
+
+	conf.advertise = "192.0.2.1:1234";
+	begin_with(&conf);
+	p = dial();
+	request(&c, WIRE_JSON, WIRE_ROUTE, 5);
+	wire_add(&c, WIRE_STR("topic"), WIRE_STR("TBW102"));
+	post(p, &c);
+	ck_assert(receive(p, &c));
+	ck_assert_mem_eq(c.body.p, ROUTE("192.0.2.1:1234", "4"), c.body.n);
+	wire_command_done(&c);
+	hang_up(p);
+	end();
+}
+END_TEST
+
+START_TEST(what_cannot_be_served_is_not_started)
+{
+	struct remoting_conf conf = conf_default();
+	const struct topic_mapping bad = { "a", "b%c" };
+
+	sim = net_sim_new(1);
+	conf.advertise = "escrow.example:9876"; /* a name would make clients open a second connection */
+	ck_assert_int_eq(remoting_new(NULL, net_sim_net(sim), &conf, &port), ERR_CONFIG);
+	conf.advertise = NULL;
+	conf.map = &bad;
+	conf.map_count = 1;
+	ck_assert_int_eq(remoting_new(NULL, net_sim_net(sim), &conf, &port), ERR_CONFIG);
+	net_sim_free(sim);
+}
+END_TEST
+
+/* ---- half-sends ----------------------------------------------------------------------------- */
+
+static struct half seen_half;
+static struct message seen_message;
+static bool seen_plain;
+static struct reply_to seen_to;
+static struct buf seen_bytes; /* what the half pointed to, copied as the core would */
+
+static struct str
+keep(struct str s)
+{
+	size_t at = seen_bytes.len;
+
+	if (!s.p)
+		return s;
+	buf_str(&seen_bytes, s);
+	return str_from(seen_bytes.data + at, s.n);
+}
+
+static void
+keep_half(void)
+{
+	struct half_request *r = &fake.halves[0];
+
+	if (fake.half_count == 0)
+		return;
+	ck_assert_uint_eq(fake.half_count, 1);
+	buf_reset(&seen_bytes, 0);
+	(void)buf_reserve(&seen_bytes, 1 << 20); /* no move from here on */
+	seen_half = r->half;
+	seen_message = r->half.messages[0];
+	seen_plain = r->plain;
+	seen_to = r->to;
+	seen_half.messages = &seen_message;
+	seen_half.group = keep(r->half.group);
+	seen_half.key = keep(r->half.key);
+	seen_half.from = keep(r->half.from);
+	seen_half.edge = keep(r->half.edge);
+	seen_message.topic = keep(seen_message.topic);
+	seen_message.key = keep(seen_message.key);
+	seen_message.value = keep(seen_message.value);
+	seen_message.headers.bytes = keep(seen_message.headers.bytes);
+}
+
+static void
+look_at_half(void)
+{
+	const struct half_request *r = &fake.halves[0];
+	const struct message *m = r->half.messages;
+
+	if (fake.half_count == 0)
+		return;
+	ck_assert(!r->plain);
+	ck_assert(str_eq(r->half.group, STR("g1")));
+	ck_assert(str_eq(r->half.key, STR("K1")));
+	ck_assert_uint_eq(r->half.count, 1);
+	ck_assert_uint_eq(r->half.born_ms, 1700000000123);
+	ck_assert_int_eq(r->half.kind, EDGE_ROCKETMQ);
+	ck_assert(str_starts(r->half.from, STR("10.0.0.7:")));
+	ck_assert_uint_le(r->half.edge.n, 16 + 16); /* the mapped topic's name is half of it */
+	ck_assert(str_eq(m->topic, STR("orders.created")));
+	ck_assert(str_eq(m->key, STR("k1")));
+	ck_assert(str_eq(m->value, STR("hello")));
+	ck_assert_int_eq(m->codec, CODEC_NONE);
+	ck_assert_uint_eq(m->plain_bytes, 5);
+	ck_assert_int_eq(m->partition, -1);
+	ck_assert_uint_eq(m->spread, 3);
+	ck_assert_int_eq(headers_count(m->headers), 3);
+	ck_assert_str_eq(header_of(r, "color"), "red");
+	ck_assert_str_eq(header_of(r, "TAGS"), "A");
+	ck_assert_str_eq(header_of(r, "KEYS"), "k1 k2");
+}
+
+START_TEST(a_half_send_reaches_the_core_whole)
+{
+	static const struct {
+		enum wire_type type;
+		int32_t code;
+	} ways[] = { { WIRE_JSON, WIRE_SEND }, { WIRE_BINARY, WIRE_SEND_V2 }, { WIRE_JSON, WIRE_SEND_V2 } };
+	struct net_sim_knobs torn = { .fragment_permille = 900 };
+	struct answer answer = { .code = ANSWER_OK,
+				 .gid = gid_make(1, 2, 4096),
+				 .token = UINT64_C(0x1234500),
+				 .partition = 7 };
+	struct wire_command c;
+	struct peer *p;
+
+	begin();
+	p = dial();
+	for (size_t i = 0; i < 2 * ARRAY_LEN(ways); i++) {
+		uint32_t before = fake.half_total;
+
+		/* Whole, then torn into pieces: the core must not see a difference. */
+		fake.decide = look_at_half;
+		if (i == ARRAY_LEN(ways))
+			net_sim_set(sim, &torn);
+		half_send(&c, ways[i % 3].type, ways[i % 3].code, STR(PROPERTIES), STR("hello"), 4);
+		post(p, &c);
+		for (int n = 0; n < 500 && fake.half_total == before; n++) {
+			fake.decide = look_at_half;
+			turn();
+		}
+		ck_assert_uint_eq(fake.half_total, before + 1);
+		remoting_answer(port, fake.halves[0].to, &answer);
+		for (int n = 0; n < 100; n++)
+			turn();
+		ck_assert(receive(p, &c));
+		ck_assert_int_eq(c.code, 0);
+		ck_assert_int_eq(c.type, ways[i % 3].type);
+		ck_assert_int_eq(c.opaque, 42);
+		ck_assert_str_eq(ext(&c, "msgId"), "7F000001000026940000000000001000");
+		ck_assert_str_eq(ext(&c, "queueId"), "7");
+		ck_assert_str_eq(ext(&c, "queueOffset"), "19088640");
+		ck_assert_str_eq(ext(&c, "transactionId"), "00000000000100020000000000001000");
+		wire_command_done(&c);
+	}
+	ck_assert_uint_eq(remoting_stats(port)->buffered, 0);
+	hang_up(p);
+	end();
+}
+END_TEST
+
+START_TEST(what_is_refused_is_refused_before_the_core)
+{
+	static const struct {
+		const char *properties;
+		const char *says;
+	} cases[] = {
+		{ "DELAY\0013\002", "refused: delayed" },
+		{ "TIMER_DELAY_SEC\0019\002", "refused: delayed" },
+		{ "escrow-id\001x\002", "refused: property names" },
+		{ "ESCROW_DB\001xyz\002", "refused: ESCROW_DB" },
+		{ "broken", "refused: malformed" },
+		{ "a\001b\002broken\002", "refused: malformed" },
+	};
+	static char longest[WIRE_PROPERTIES_MAX + 2];
+	struct wire_command c;
+	struct peer *p;
+
+	begin();
+	p = dial();
+	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+		half_send(&c, WIRE_BINARY, WIRE_SEND_V2, str_of(cases[i].properties), STR("b"), 4);
+		post(p, &c);
+		ck_assert(receive(p, &c));
+		ck_assert_int_eq(c.code, WIRE_MESSAGE_ILLEGAL);
+		ck_assert_msg(strncmp(remark(&c), cases[i].says, strlen(cases[i].says)) == 0,
+			      "%s: %s", cases[i].properties, remark(&c));
+	}
+	memset(longest, 'x', sizeof(longest));
+	longest[1] = 1;
+	half_send(&c, WIRE_BINARY, WIRE_SEND_V2, str_from(longest, WIRE_PROPERTIES_MAX + 1), STR("b"), 4);
+	post(p, &c);
+	ck_assert(receive(p, &c));
+	ck_assert_int_eq(c.code, WIRE_MESSAGE_ILLEGAL);
+	/* Without PGROUP a check would have to add it: no room for that at the limit. */
+	half_send(&c, WIRE_BINARY, WIRE_SEND_V2, str_from(longest, WIRE_PROPERTIES_MAX), STR("b"), 4);
+	post(p, &c);
+	ck_assert(receive(p, &c));
+	ck_assert_int_eq(c.code, WIRE_MESSAGE_ILLEGAL);
+
+	half_send(&c, WIRE_BINARY, WIRE_SEND_V2, STR(""), STR("not zlib"), 5);
+	post(p, &c);
+	ck_assert(receive(p, &c));
+	ck_assert_int_eq(c.code, WIRE_MESSAGE_ILLEGAL);
+	ck_assert_str_eq(remark(&c), "refused: the body does not inflate");
+
+	request(&c, WIRE_BINARY, WIRE_SEND_BATCH, 9);
+	post(p, &c);
+	ck_assert(receive(p, &c));
+	ck_assert_int_eq(c.code, WIRE_MESSAGE_ILLEGAL);
+	request(&c, WIRE_BINARY, 9999, 9);
+	post(p, &c);
+	ck_assert(receive(p, &c));
+	ck_assert_int_eq(c.code, WIRE_NOT_SUPPORTED);
+	ck_assert_str_eq(remark(&c), "request code 9999 is not supported");
+	ck_assert_uint_eq(fake.half_total, 0);
+	hang_up(p);
+	end();
+}
+END_TEST
+
+START_TEST(one_way_requests_are_never_answered)
+{
+	struct wire_command c;
+	struct peer *p;
+
+	begin();
+	p = dial();
+	fake.decide = keep_half;
+	half_send(&c, WIRE_JSON, WIRE_SEND, STR("a\1b\2"), STR("b"), 0);
+	c.flag = WIRE_ONEWAY;
+	post(p, &c);
+	half_send(&c, WIRE_JSON, WIRE_SEND, STR("DELAY\0013\2"), STR("b"), 0);
+	c.flag = WIRE_ONEWAY;
+	post(p, &c);
+	request(&c, WIRE_BINARY, 9999, 9);
+	c.flag = WIRE_ONEWAY;
+	post(p, &c);
+	ck_assert(!receive(p, &c));
+	ck_assert_uint_eq(fake.half_total, 1);
+	ck_assert(seen_plain);
+	ck_assert_uint_eq(seen_to.peer, 0);
+	ck_assert_uint_eq(seen_half.edge.n, 0); /* never asked about */
+	hang_up(p);
+	end();
+}
+END_TEST
+
+START_TEST(a_compressed_body_is_the_same_message)
+{
+	static char plain[8000], packed[8000];
+	uLongf n = sizeof(packed);
+	struct wire_command c;
+	struct hash128 hash;
+	struct peer *p;
+
+	begin();
+	p = dial();
+	fake.decide = keep_half;
+	memset(plain, 'x', sizeof(plain));
+	ck_assert_int_eq(compress2((Bytef *)packed, &n, (const Bytef *)plain, sizeof(plain), 5), Z_OK);
+	half_send(&c, WIRE_BINARY, WIRE_SEND_V2, STR(PROPERTIES), str_from(plain, sizeof(plain)), 4);
+	post(p, &c);
+	turns(4);
+	hash = seen_half.body_hash;
+	half_send(&c, WIRE_JSON, WIRE_SEND, STR(PROPERTIES "x\1y\2"), str_from(packed, n), 5);
+	post(p, &c);
+	turns(4);
+	ck_assert_uint_eq(fake.half_total, 2);
+	ck_assert_int_eq(seen_message.codec, CODEC_ZLIB);
+	ck_assert(str_eq(seen_message.value, str_from(packed, n)));
+	ck_assert_uint_eq(seen_message.plain_bytes, sizeof(plain));
+	ck_assert(seen_half.body_hash.lo == hash.lo && seen_half.body_hash.hi == hash.hi);
+	plain[0] = 'y';
+	half_send(&c, WIRE_BINARY, WIRE_SEND_V2, STR(PROPERTIES), str_from(plain, sizeof(plain)), 4);
+	post(p, &c);
+	turns(4);
+	ck_assert(seen_half.body_hash.lo != hash.lo || seen_half.body_hash.hi != hash.hi);
+	hang_up(p);
+	end();
+}
+END_TEST
+
+/* ---- decisions ------------------------------------------------------------------------------ */
+
+static void
+end_with(struct wire_command *c, enum wire_type type, const char *decision, const char *from_check)
+{
+	request(c, type, WIRE_END_TRANSACTION, 77);
+	wire_add(c, WIRE_STR("producerGroup"), WIRE_STR("g1"));
+	wire_add(c, WIRE_STR("tranStateTableOffset"), WIRE_STR("19088643"));
+	wire_add(c, WIRE_STR("commitLogOffset"), WIRE_STR("4096"));
+	wire_add(c, WIRE_STR("commitOrRollback"), (struct wire_str){ decision, strlen(decision) });
+	if (from_check)
+		wire_add(c, WIRE_STR("fromTransactionCheck"),
+			 (struct wire_str){ from_check, strlen(from_check) });
+}
+
+START_TEST(decisions_reach_the_core_and_answers_the_client)
+{
+	static const struct {
+		enum answer_code code;
+		int32_t wire;
+		const char *says;
+	} answers[] = {
+		{ ANSWER_OK, 0, "" },
+		{ ANSWER_STALE, 0, "stale" },
+		{ ANSWER_DECIDED, 4, "decided: rolled back" },
+		{ ANSWER_NOT_FOUND, 1, "not found" },
+		{ ANSWER_WRONG_TOKEN, 16, "wrong token" },
+		{ ANSWER_WRONG_GROUP, 16, "wrong group" },
+		{ ANSWER_BUSY, 2, "busy: try later" },
+	};
+	struct wire_command c;
+	struct peer *p;
+
+	begin();
+	p = dial();
+	end_with(&c, WIRE_BINARY, "8", NULL);
+	c.remark = WIRE_STR("it broke");
+	post(p, &c);
+	end_with(&c, WIRE_BINARY, "12", "true");
+	post(p, &c);
+	end_with(&c, WIRE_JSON, "5", "false");
+	post(p, &c);
+	turns(3);
+	ck_assert_uint_eq(fake.end_count, 3);
+	ck_assert_int_eq(fake.ends[0].verdict, VERDICT_COMMIT);
+	ck_assert_uint_eq(fake.ends[0].seq, 4096);
+	ck_assert_uint_eq(fake.ends[0].token, 19088643);
+	ck_assert_uint_ne(fake.ends[0].peer, 0);
+	ck_assert(!fake.ends[0].from_check);
+	ck_assert_int_eq(fake.ends[1].verdict, VERDICT_ROLLBACK);
+	ck_assert(fake.ends[1].from_check);
+	ck_assert_int_eq(fake.ends[2].verdict, VERDICT_UNKNOWN);
+	for (size_t i = 0; i < ARRAY_LEN(answers); i++) {
+		struct answer a = { .code = answers[i].code, .state = TXN_ROLLED_BACK };
+
+		a.why = a.code == ANSWER_BUSY ? "try later" : NULL;
+		remoting_answer(port, fake.ends[0].to, &a);
+		ck_assert(receive(p, &c));
+		ck_assert_int_eq(c.code, answers[i].wire);
+		ck_assert_int_eq(c.opaque, 77);
+		ck_assert_str_eq(remark(&c), answers[i].says);
+	}
+	end_with(&c, WIRE_BINARY, "x", NULL);
+	post(p, &c);
+	ck_assert(receive(p, &c));
+	ck_assert_int_eq(c.code, WIRE_MESSAGE_ILLEGAL);
+	end_with(&c, WIRE_BINARY, "8", NULL);
+	c.flag = WIRE_ONEWAY;
+	post(p, &c);
+	turns(3);
+	ck_assert_uint_eq(fake.end_count, 4);
+	ck_assert_uint_eq(fake.ends[3].to.peer, 0);
+	ck_assert_uint_eq(fake.ends[3].peer, fake.ends[0].peer);
+	hang_up(p);
+	end();
+}
+END_TEST
+
+START_TEST(a_refused_half_send_tells_which_transaction_won)
+{
+	struct answer a = { .code = ANSWER_DECIDED, .state = TXN_PUBLISHED, .gid = gid_make(1, 2, 3) };
+	struct wire_command c;
+	struct peer *p;
+
+	begin();
+	p = dial();
+	half_send(&c, WIRE_BINARY, WIRE_SEND_V2, STR(PROPERTIES), STR("b"), 4);
+	post(p, &c);
+	turns(3);
+	remoting_answer(port, fake.halves[0].to, &a);
+	ck_assert(receive(p, &c));
+	ck_assert_int_eq(c.code, WIRE_MESSAGE_ILLEGAL);
+	ck_assert_str_eq(remark(&c), "decided: committed, gid 00000000000100020000000000000003");
+	hang_up(p);
+	end();
+}
+END_TEST
+
+START_TEST(the_watermark_is_told)
+{
+	struct wire_command c;
+	struct peer *p;
+
+	begin();
+	p = dial();
+	request(&c, WIRE_BINARY, WIRE_WATERMARK, 1);
+	wire_add(&c, WIRE_STR("dbId"), WIRE_STR("01000000000000000000000000000002"));
+	post(p, &c);
+	ck_assert(receive(p, &c));
+	ck_assert_str_eq(ext(&c, "oldestUndecidedGid"), "00000000000100000000000000000002");
+	request(&c, WIRE_BINARY, WIRE_WATERMARK, 1);
+	post(p, &c);
+	ck_assert(receive(p, &c));
+	ck_assert_int_eq(c.code, WIRE_MESSAGE_ILLEGAL);
+	hang_up(p);
+	end();
+}
+END_TEST
+
+/* ---- groups and checks ------------------------------------------------------------------------ */
+
+static void
+heartbeat(struct peer *p, const char *body, int32_t expected)
+{
+	struct wire_command c;
+
+	request(&c, WIRE_JSON, WIRE_HEARTBEAT, 1);
+	c.body = (struct wire_str){ body, strlen(body) };
+	post(p, &c);
+	ck_assert(receive(p, &c));
+	ck_assert_int_eq(c.code, expected);
+	wire_command_done(&c);
+}
+
+START_TEST(a_group_comes_and_goes_with_its_heartbeats)
+{
+	struct wire_command c;
+	struct conn_view view;
+	uint32_t at = 0;
+	struct peer *p;
+
+	begin();
+	p = dial();
+	heartbeat(p,
+		  "{\"clientID\":\"me\",\"producerDataSet\":[{\"groupName\":\"CLIENT_INNER_PRODUCER\"},"
+		  "{\"groupName\":\"g1\"},{\"groupName\":\"g2\"}]}\n",
+		  0);
+	heartbeat(p, "{\"clientID\":\"me\",\"producerDataSet\":[{\"groupName\":\"g1\"}]}", 0);
+	ck_assert_str_eq(fake.log, "join(g1)join(g2)");
+	heartbeat(p, "[]]", WIRE_MESSAGE_ILLEGAL);
+	ck_assert(remoting_conn_next(port, &at, &view));
+	ck_assert(str_eq(view.client_id, STR("me")));
+	ck_assert(!remoting_conn_next(port, &at, &view));
+
+	now_ns += LIMIT_HEARTBEAT_NS / 2;
+	heartbeat(p, "{\"clientID\":\"me\",\"producerDataSet\":[{\"groupName\":\"g1\"}]}", 0);
+	now_ns += LIMIT_HEARTBEAT_NS / 2 + NS_PER_S;
+	heartbeat(p, "{\"clientID\":\"me\",\"producerDataSet\":[{\"groupName\":\"g1\"}]}", 0);
+	ck_assert_str_eq(fake.log, "join(g1)join(g2)leave(g2)"); /* g2 was silent */
+
+	request(&c, WIRE_JSON, WIRE_UNREGISTER, 1);
+	wire_add(&c, WIRE_STR("producerGroup"), WIRE_STR("g1"));
+	post(p, &c);
+	ck_assert(receive(p, &c));
+	ck_assert_int_eq(c.code, 0);
+	ck_assert_str_eq(fake.log, "join(g1)join(g2)leave(g2)leave(g1)");
+	hang_up(p);
+	turns(3);
+	ck_assert_str_eq(fake.log, "join(g1)join(g2)leave(g2)leave(g1)leave()");
+	ck_assert_uint_eq(remoting_stats(port)->connections, 0);
+	end();
+}
+END_TEST
+
+START_TEST(a_check_is_the_message_that_was_sent)
+{
+	static const char properties[] =
+		"TRAN_MSG\1true\2PGROUP\1g1\2UNIQ_KEY\1K1\2WAIT\1true\2color\1red\2TAGS\1A\2"
+		"__SHARDINGKEY\1s1\2CHECK_IMMUNITY_TIME_IN_SECONDS\00160\2INSTANCE_ID\1i\2"
+		"ESCROW_DB\0010102030405060708090a0b0c0d0e0f10\2__transactionId__\1old\2";
+	static const struct {
+		const char *name, *value;
+	} expected[] = {
+		{ "TRAN_MSG", "true" }, { "PGROUP", "g1" },
+		{ "UNIQ_KEY", "K1" },	{ "WAIT", "true" },
+		{ "color", "red" },	{ "TAGS", "A" },
+		{ "INSTANCE_ID", "i" }, { "__SHARDINGKEY", "s1" },
+		{ "TRANSACTION_CHECK_TIMES", "2" },
+		{ "CHECK_IMMUNITY_TIME_IN_SECONDS", "60" },
+		{ "ESCROW_DB", "0102030405060708090a0b0c0d0e0f10" },
+		{ "__transactionId__", "00000000000100020000000000001000" },
+		{ "REAL_TOPIC", "orders-created" },
+	};
+	struct check check = { .half = &seen_half, .token = 19088643, .number = 2 };
+	struct wire_command c;
+	struct wire_message m;
+	struct wire_str v;
+	struct peer *p;
+
+	begin();
+	p = dial();
+	fake.decide = keep_half;
+	half_send(&c, WIRE_JSON, WIRE_SEND, str_from(properties, sizeof(properties) - 1), STR("hello"), 4);
+	post(p, &c);
+	turns(3);
+	ck_assert_uint_eq(seen_half.immunity_ms, 60000);
+	ck_assert(seen_half.has_db_id);
+	ck_assert(str_eq(seen_message.key, STR("s1")));
+	seen_half.gid = gid_make(1, 2, 4096);
+	seen_half.arrived_ms = 1700000000456;
+	check.peer = seen_to.peer;
+	ck_assert_int_eq(remoting_check(port, &check), 0);
+	ck_assert_uint_eq(fake.written_count, 0); /* not before the socket took it */
+	ck_assert(receive(p, &c));
+	ck_assert_uint_eq(fake.written_count, 1);
+	ck_assert_uint_eq(fake.written[0], 4096);
+	ck_assert_int_eq(c.type, WIRE_JSON); /* what this client speaks */
+	ck_assert_int_eq(c.code, WIRE_CHECK_TRANSACTION);
+	ck_assert_int_eq(c.flag, WIRE_ONEWAY);
+	ck_assert_str_eq(ext(&c, "tranStateTableOffset"), "19088643");
+	ck_assert_str_eq(ext(&c, "commitLogOffset"), "4096");
+	ck_assert_str_eq(ext(&c, "msgId"), "K1");
+	ck_assert_str_eq(ext(&c, "transactionId"), "00000000000100020000000000001000");
+	ck_assert_str_eq(ext(&c, "topic"), "orders-created");
+	ck_assert_int_eq(wire_message_decode(c.body.p, c.body.n, &m), 0);
+	ck_assert_int_eq(m.queue_id, 3);
+	ck_assert_int_eq(m.sys_flag, 0);
+	ck_assert_int_eq(m.queue_offset, 19088643);
+	ck_assert_int_eq(m.physical_offset, 4096);
+	ck_assert_int_eq(m.born_timestamp, 1700000000123);
+	ck_assert_int_eq(m.store_timestamp, 1700000000456);
+	ck_assert_uint_eq(m.born_ip[0], 10);
+	ck_assert(m.topic.n == 14 && memcmp(m.topic.p, "orders-created", 14) == 0);
+	ck_assert(m.body.n == 5 && memcmp(m.body.p, "hello", 5) == 0);
+	for (size_t i = 0; i < ARRAY_LEN(expected); i++) {
+		ck_assert_msg(wire_property_find(m.properties, expected[i].name, &v), "%s",
+			      expected[i].name);
+		ck_assert_msg(v.n == strlen(expected[i].value) &&
+				      memcmp(v.p, expected[i].value, v.n) == 0,
+			      "%s=%.*s", expected[i].name, (int)v.n, v.p);
+	}
+	wire_command_done(&c);
+	hang_up(p);
+	turns(3);
+	ck_assert_int_eq(remoting_check(port, &check), ERR_CLOSED);
+	end();
+}
+END_TEST
+
+START_TEST(a_typical_message_keeps_next_to_nothing_for_its_checks)
+{
+	struct wire_send s = { .producer_group = WIRE_STR("g1"), .topic = WIRE_STR("orders"), .queue_id = 3,
+			       .sys_flag = 4, .properties = WIRE_STR(PROPERTIES) };
+	struct wire_command c;
+	struct edge edge;
+	struct peer *p;
+
+	begin();
+	p = dial();
+	fake.decide = keep_half;
+	request(&c, WIRE_BINARY, WIRE_SEND_V2, 1);
+	wire_send_fields(&s, &c, send_text);
+	post(p, &c);
+	turns(3);
+	ck_assert_uint_eq(seen_half.edge.n, 2);
+	ck_assert_int_eq(edge_decode(seen_half.edge, &edge), 0);
+	ck_assert_uint_eq(edge.queue_id, 3);
+	ck_assert_int_eq(edge_decode(STR("\x04\x7f"), &edge), ERR_MALFORMED);
+	ck_assert_int_eq(edge_decode(STR(""), &edge), ERR_MALFORMED);
+	hang_up(p);
+	end();
+}
+END_TEST
+
+START_TEST(a_check_counts_when_its_last_byte_was_taken)
+{
+	struct net_sim_knobs narrow = { .window_bytes = 300 };
+	struct check check = { .half = &seen_half, .token = 256, .number = 1 };
+	struct wire_command c;
+	struct peer *p;
+
+	begin();
+	p = dial();
+	fake.decide = keep_half;
+	half_send(&c, WIRE_BINARY, WIRE_SEND_V2, STR(PROPERTIES), STR("hello"), 4);
+	post(p, &c);
+	turns(3);
+	net_sim_set(sim, &narrow);
+	check.peer = seen_to.peer;
+	seen_half.gid = gid_make(1, 0, 9);
+	ck_assert_int_eq(remoting_check(port, &check), 0);
+	turns(5);
+	ck_assert_uint_eq(fake.written_count, 0); /* 300 bytes of it are under way */
+	ck_assert(!remoting_idle(port));
+	ck_assert(receive(p, &c));
+	turns(2);
+	ck_assert_uint_eq(fake.written_count, 1);
+	ck_assert(remoting_idle(port));
+	hang_up(p);
+	end();
+}
+END_TEST
+
+/* ---- hostile and unlucky peers ------------------------------------------------------------------ */
+
+static bool
+closed_after(struct peer *p, int n)
+{
+	while (n-- > 0) {
+		turn();
+		take(p);
+	}
+	return p->closed;
+}
+
+START_TEST(strangers_are_told_apart_and_shown_the_door)
+{
+	static const struct {
+		const char *bytes;
+		size_t n;
+		const char *says;
+	} strangers[] = {
+		{ "\x16\x03\x01", 3, "TLS" },
+		{ "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 24, "rocketmq-client" },
+		{ "GET / HTTP/1.1\r\n\r\n", 18, "http.address" },
+		{ "\x00\x00\x00\x03\x00\x00\x00\x00", 8, "no RocketMQ frame" },
+		{ "\x7f\x00\x00\x03\x00\x00\x00\x00", 8, "no RocketMQ frame" },
+		{ "\x00\x00\x00\x05\x01\x00\x00\x09z", 9, "no RocketMQ frame" },
+	};
+
+	begin();
+	for (size_t i = 0; i < ARRAY_LEN(strangers); i++) {
+		struct peer *p = dial();
+
+		now_ns += NS_PER_S;
+		ck_assert(net_sim_send(p->client, strangers[i].bytes, strangers[i].n));
+		ck_assert(closed_after(p, 5));
+		ck_assert_msg(strstr(last_line, strangers[i].says), "%s", last_line);
+		hang_up(p);
+	}
+	ck_assert_uint_eq(remoting_stats(port)->grpc, 1);
+	turns(2);
+	ck_assert_uint_eq(remoting_stats(port)->connections, 0);
+	end();
+}
+END_TEST
+
+START_TEST(an_oversized_message_is_refused_and_the_connection_lives)
+{
+	static char body[1 << 20];
+	struct wire_command c;
+	struct peer *p;
+
+	begin();
+	p = dial();
+	half_send(&c, WIRE_BINARY, WIRE_SEND_V2, STR(PROPERTIES), str_from(body, sizeof(body)), 4);
+	post(p, &c);
+	request(&c, WIRE_BINARY, WIRE_ROUTE, 6);
+	wire_add(&c, WIRE_STR("topic"), WIRE_STR("TBW102"));
+	post(p, &c);
+	ck_assert(receive(p, &c));
+	ck_assert_int_eq(c.opaque, 42);
+	ck_assert_int_eq(c.code, WIRE_MESSAGE_ILLEGAL);
+	ck_assert(receive(p, &c));
+	ck_assert_int_eq(c.opaque, 6);
+	ck_assert_int_eq(c.code, 0);
+	ck_assert_uint_eq(fake.half_total, 0);
+	hang_up(p);
+	end();
+}
+END_TEST
+
+START_TEST(a_large_frame_in_pieces_is_one_frame)
+{
+	static char frame[128 << 10], body[100 << 10];
+	struct remoting_conf conf = conf_default();
+	struct wire_command c;
+	struct peer *p;
+	size_t n;
+
+	conf.message_bytes = 1 << 20;
+	begin_with(&conf);
+	p = dial();
+	fake.decide = keep_half;
+	for (size_t i = 0; i < sizeof(body); i++)
+		body[i] = (char)(i * 7);
+	half_send(&c, WIRE_BINARY, WIRE_SEND_V2, STR(PROPERTIES), str_from(body, sizeof(body)), 4);
+	n = encode(&c, frame, sizeof(frame));
+	for (size_t at = 0; at < n; at += 1000) {
+		ck_assert(net_sim_send(p->client, frame + at, min_u64(1000, n - at)));
+		turn();
+	}
+	turns(8);
+	ck_assert_uint_eq(fake.half_total, 1);
+	ck_assert(str_eq(seen_message.value, str_from(body, sizeof(body))));
+	ck_assert_uint_eq(remoting_stats(port)->buffered, 0);
+	hang_up(p);
+	end();
+}
+END_TEST
+
+START_TEST(patience_has_its_limits)
+{
+	struct peer *idle, *begun, *live;
+
+	begin();
+	idle = dial();
+	begun = dial();
+	live = dial();
+	ck_assert(net_sim_send(begun->client, "\0\0\0\x20\0", 5));
+	turns(3);
+	now_ns += LIMIT_FRAME_NS - NS_PER_S;
+	ck_assert(!closed_after(begun, 2));
+	ck_assert(net_sim_send(begun->client, "\0", 1)); /* a byte more is not a frame */
+	now_ns += NS_PER_S;
+	ck_assert(closed_after(begun, 3));
+	ck_assert_uint_eq(remoting_stats(port)->timeouts, 1);
+	ck_assert(!closed_after(idle, 3));
+	now_ns += LIMIT_IDLE_NS - LIMIT_FRAME_NS - NS_PER_S;
+	heartbeat(live, "{\"clientID\":\"x\",\"producerDataSet\":[]}", 0);
+	now_ns += NS_PER_S;
+	ck_assert_int_le(remoting_deadline_ns(port), now_ns);
+	ck_assert(closed_after(idle, 3));
+	ck_assert(!closed_after(live, 3));
+	hang_up(idle);
+	hang_up(begun);
+	hang_up(live);
+	end();
+}
+END_TEST
+
+START_TEST(who_takes_no_answers_is_not_read_and_then_closed)
+{
+	struct net_sim_knobs narrow = { .window_bytes = 64 << 10 };
+	struct wire_command c;
+	char frame[256];
+	struct peer *p;
+	size_t n, sent = 0;
+
+	begin();
+	p = dial();
+	turn();
+	net_sim_set(sim, &narrow);
+	request(&c, WIRE_BINARY, WIRE_ROUTE, 6);
+	wire_add(&c, WIRE_STR("topic"), WIRE_STR("TBW102"));
+	n = encode(&c, frame, sizeof(frame));
+	for (int i = 0; i < 200000; i++) {
+		sent += net_sim_send(p->client, frame, n) ? 1 : 0;
+		if (i % 500 == 0)
+			turn();
+	}
+	turns(5);
+	/* It stopped soon after the backlog's limit, not at the last request. */
+	ck_assert_uint_gt(remoting_stats(port)->buffered, LIMIT_OUT_STOP);
+	ck_assert_uint_lt(remoting_stats(port)->buffered, 4 * LIMIT_OUT_STOP);
+	ck_assert_uint_lt(remoting_stats(port)->requests[0], sent);
+	now_ns += LIMIT_OUT_NS;
+	turns(2);
+	ck_assert_uint_eq(remoting_stats(port)->connections, 0);
+	ck_assert_uint_eq(remoting_stats(port)->buffered, 0);
+	hang_up(p);
+	end();
+}
+END_TEST
+
+START_TEST(receive_memory_has_a_roof)
+{
+	enum { PEERS = 20 };
+	static char frame[8 << 20];
+	struct remoting_conf conf = conf_default();
+	struct peer *peers[PEERS];
+	struct wire_command c;
+	struct peer *small;
+	size_t n;
+
+	conf.message_bytes = 4 << 20;
+	conf.receive_bytes = 4 << 20;
+	begin_with(&conf);
+	half_send(&c, WIRE_BINARY, WIRE_SEND_V2, STR(PROPERTIES), str_from(frame, 3 << 20), 4);
+	n = encode(&c, frame, sizeof(frame));
+	for (size_t i = 0; i < PEERS; i++) {
+		peers[i] = dial();
+		ck_assert(net_sim_send(peers[i]->client, frame, n - 1)); /* all but the end */
+	}
+	for (int i = 0; i < 100; i++) {
+		turn();
+		ck_assert_uint_le(remoting_stats(port)->buffered, conf.receive_bytes * 5 / 4);
+	}
+	/* The small are still served. */
+	small = dial();
+	heartbeat(small, "{\"clientID\":\"x\",\"producerDataSet\":[]}", 0);
+	/* And once the deadline has cleared the others, a large one is too. */
+	now_ns += LIMIT_FRAME_NS;
+	turns(3);
+	ck_assert(net_sim_send(small->client, frame, n));
+	turns(100);
+	ck_assert_uint_eq(fake.half_total, 1);
+	for (size_t i = 0; i < PEERS; i++)
+		hang_up(peers[i]);
+	hang_up(small);
+	end();
+}
+END_TEST
+
+START_TEST(idle_connections_hold_no_buffer)
+{
+	enum { PEERS = 1000 };
+	struct remoting_conf conf = conf_default();
+	static struct net_sim_client *clients[PEERS + 1];
+	struct wire_command c;
+	char frame[256];
+	size_t n;
+
+	conf.connections_max = PEERS;
+	begin_with(&conf);
+	request(&c, WIRE_JSON, WIRE_ROUTE, 6);
+	wire_add(&c, WIRE_STR("topic"), WIRE_STR("TBW102"));
+	n = encode(&c, frame, sizeof(frame));
+	for (size_t i = 0; i <= PEERS; i++) {
+		clients[i] = net_sim_connect(sim, "127.0.0.1:9876");
+		(void)net_sim_send(clients[i], frame, n);
+	}
+	turns(6);
+	ck_assert_uint_eq(remoting_stats(port)->connections, PEERS);
+	ck_assert_uint_eq(remoting_stats(port)->refused, 1);
+	ck_assert_uint_eq(remoting_stats(port)->requests[0], PEERS);
+	ck_assert_uint_eq(remoting_stats(port)->buffered, 0);
+	for (size_t i = 0; i <= PEERS; i++)
+		net_sim_close(clients[i], i % 2);
+	turns(3);
+	ck_assert_uint_eq(remoting_stats(port)->connections, 0);
+	end();
+}
+END_TEST
+
+START_TEST(an_answer_for_who_is_gone_harms_nobody_else)
+{
+	struct answer answer = { .code = ANSWER_OK, .gid = gid_make(1, 2, 3), .token = 256 };
+	struct wire_command c;
+	struct peer *p, *q;
+	struct reply_to to;
+
+	begin();
+	p = dial();
+	half_send(&c, WIRE_BINARY, WIRE_SEND_V2, STR(PROPERTIES), STR("b"), 4);
+	post(p, &c);
+	turns(3);
+	to = fake.halves[0].to;
+	hang_up(p);
+	turns(3);
+	q = dial(); /* in the very slot that is free again */
+	turns(3);
+	remoting_answer(port, to, &answer);
+	ck_assert(!receive(q, &c));
+	hang_up(q);
+	end();
+}
+END_TEST
+
+START_TEST(a_draining_port_takes_no_newcomers)
+{
+	struct peer *p;
+
+	begin();
+	p = dial();
+	turns(3);
+	remoting_drain(port);
+	ck_assert_ptr_null(net_sim_connect(sim, "127.0.0.1:9876"));
+	heartbeat(p, "{\"clientID\":\"x\",\"producerDataSet\":[]}", 0);
+	hang_up(p);
+	end();
+}
+END_TEST
+
+UNIT("remoting", a_route_names_one_broker_without_a_blank, what_cannot_be_served_is_not_started,
+     a_half_send_reaches_the_core_whole, what_is_refused_is_refused_before_the_core,
+     one_way_requests_are_never_answered, a_compressed_body_is_the_same_message,
+     decisions_reach_the_core_and_answers_the_client,
+     a_refused_half_send_tells_which_transaction_won, the_watermark_is_told,
+     a_group_comes_and_goes_with_its_heartbeats, a_check_is_the_message_that_was_sent,
+     a_typical_message_keeps_next_to_nothing_for_its_checks,
+     a_check_counts_when_its_last_byte_was_taken, strangers_are_told_apart_and_shown_the_door,
+     an_oversized_message_is_refused_and_the_connection_lives, a_large_frame_in_pieces_is_one_frame,
+     patience_has_its_limits, who_takes_no_answers_is_not_read_and_then_closed,
+     receive_memory_has_a_roof, idle_connections_hold_no_buffer,
+     an_answer_for_who_is_gone_harms_nobody_else, a_draining_port_takes_no_newcomers);
