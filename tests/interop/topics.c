@@ -8,8 +8,8 @@
  *	                                          to the end offsets found at the start
  *
  * Key, value and header values are bytes, printed in base64; null is null.  A header is a
- * pair, in the record's order.  --hash prints "value_hash" (XXH3-64 as 16 hex digits) and
- * "value_bytes" in place of the value, for a million records.
+ * pair, in the record's order.  --hash prints "crc" (CRC-32) and "value_bytes" in place of the
+ * value, for a million records.
  *
  * create() waits until every partition has a leader, since a topic is usable only then.
  * Exit status 0; 1 with a sentence on stderr.
@@ -23,13 +23,11 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
-#define XXH_INLINE_ALL
-#include <xxhash.h>
+#include <zlib.h>
 
 #define TIMEOUT_MS 30000
 
-static void __attribute__((noreturn, format(printf, 1, 2)))
-fail(const char *format, ...)
+static void __attribute__((noreturn, format(printf, 1, 2))) fail(const char *format, ...)
 {
 	va_list args;
 
@@ -96,7 +94,8 @@ partitions_of(rd_kafka_t *rk, const char *name)
 		if (m->topic_cnt == 1 && !m->topics[0].err) {
 			count = m->topics[0].partition_cnt;
 			for (int i = 0; i < m->topics[0].partition_cnt; i++)
-				if (m->topics[0].partitions[i].err || m->topics[0].partitions[i].leader < 0)
+				if (m->topics[0].partitions[i].err ||
+				    m->topics[0].partitions[i].leader < 0)
 					count = 0;
 		}
 		rd_kafka_metadata_destroy(m);
@@ -161,12 +160,15 @@ create(const char *bootstrap, int n, char **args)
 
 		rd_kafka_CreateTopics(rk, &topic, 1, NULL, queue);
 		event = result_of(queue);
-		result = rd_kafka_CreateTopics_result_topics(rd_kafka_event_CreateTopics_result(event), &results);
+		result = rd_kafka_CreateTopics_result_topics(rd_kafka_event_CreateTopics_result(
+								     event),
+							     &results);
 		for (size_t r = 0; r < results; r++) {
 			rd_kafka_resp_err_t err = rd_kafka_topic_result_error(result[r]);
 
 			if (err && err != RD_KAFKA_RESP_ERR_TOPIC_ALREADY_EXISTS)
-				fail("%s: %s", args[i], rd_kafka_topic_result_error_string(result[r]));
+				fail("%s: %s", args[i],
+				     rd_kafka_topic_result_error_string(result[r]));
 		}
 		rd_kafka_event_destroy(event);
 		rd_kafka_NewTopic_destroy(topic);
@@ -178,8 +180,7 @@ create(const char *bootstrap, int n, char **args)
 	rd_kafka_destroy(rk);
 }
 
-static void
-delete(const char *bootstrap, int n, char **names)
+static void delete (const char *bootstrap, int n, char **names)
 {
 	rd_kafka_t *rk = connect_to(RD_KAFKA_PRODUCER, bootstrap);
 	rd_kafka_queue_t *queue = rd_kafka_queue_new(rk);
@@ -193,10 +194,13 @@ delete(const char *bootstrap, int n, char **names)
 
 		rd_kafka_DeleteTopics(rk, &topic, 1, NULL, queue);
 		event = result_of(queue);
-		result = rd_kafka_DeleteTopics_result_topics(rd_kafka_event_DeleteTopics_result(event), &results);
+		result = rd_kafka_DeleteTopics_result_topics(rd_kafka_event_DeleteTopics_result(
+								     event),
+							     &results);
 		for (size_t r = 0; r < results; r++)
 			if (rd_kafka_topic_result_error(result[r]))
-				fail("%s: %s", names[i], rd_kafka_topic_result_error_string(result[r]));
+				fail("%s: %s", names[i],
+				     rd_kafka_topic_result_error_string(result[r]));
 		rd_kafka_event_destroy(event);
 		rd_kafka_DeleteTopic_destroy(topic);
 		while (partitions_of(rk, names[i]))
@@ -222,13 +226,15 @@ ends_of(rd_kafka_t *rk, int n, char **names, bool print)
 			int64_t low;
 			int64_t high;
 			rd_kafka_resp_err_t err =
-				rd_kafka_query_watermark_offsets(rk, names[i], p, &low, &high, TIMEOUT_MS);
+				rd_kafka_query_watermark_offsets(rk, names[i], p, &low, &high,
+								 TIMEOUT_MS);
 
 			if (err)
 				fail("%s/%d: %s", names[i], p, rd_kafka_err2str(err));
 			rd_kafka_topic_partition_list_add(list, names[i], p)->offset = high;
 			if (print)
-				printf("{\"topic\":\"%s\",\"partition\":%d,\"low\":%" PRId64 ",\"high\":%" PRId64 "}\n",
+				printf("{\"topic\":\"%s\",\"partition\":%d,\"low\":%" PRId64
+				       ",\"high\":%" PRId64 "}\n",
 				       names[i], p, low, high);
 			if (low == high)
 				rd_kafka_topic_partition_list_del(list, names[i], p);
@@ -240,7 +246,8 @@ ends_of(rd_kafka_t *rk, int n, char **names, bool print)
 static void
 print_base64(const void *data, size_t n)
 {
-	static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+	static const char digits[] =
+		"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 	const uint8_t *p = data;
 
 	if (!data) {
@@ -286,19 +293,22 @@ print_record(const rd_kafka_message_t *m, bool hash)
 	const void *value;
 	size_t size;
 
-	printf("{\"topic\":\"%s\",\"partition\":%d,\"offset\":%" PRId64 ",\"timestamp\":%" PRId64 ",\"key\":",
-	       rd_kafka_topic_name(m->rkt), m->partition, m->offset, rd_kafka_message_timestamp(m, NULL));
+	printf("{\"topic\":\"%s\",\"partition\":%d,\"offset\":%" PRId64 ",\"timestamp\":%" PRId64
+	       ",\"key\":",
+	       rd_kafka_topic_name(m->rkt), m->partition, m->offset,
+	       rd_kafka_message_timestamp(m, NULL));
 	print_base64(m->key, m->key_len);
 	if (hash) {
-		printf(",\"value_bytes\":%zu,\"value_hash\":\"%016" PRIx64 "\"", m->len,
-		       (uint64_t)XXH3_64bits(m->payload ? m->payload : "", m->len));
+		printf(",\"value_bytes\":%zu,\"crc\":%lu", m->len,
+		       crc32(0, m->payload ? m->payload : (const void *)"", (unsigned)m->len));
 	} else {
 		fputs(",\"value\":", stdout);
 		print_base64(m->payload, m->len);
 	}
 	fputs(",\"headers\":[", stdout);
 	if (rd_kafka_message_headers(m, &headers) == RD_KAFKA_RESP_ERR_NO_ERROR)
-		for (size_t i = 0; !rd_kafka_header_get_all(headers, i, &name, &value, &size); i++) {
+		for (size_t i = 0; !rd_kafka_header_get_all(headers, i, &name, &value, &size);
+		     i++) {
 			fputs(i ? ",[" : "[", stdout);
 			print_string(name);
 			putchar_unlocked(',');
@@ -329,7 +339,9 @@ dump(const char *bootstrap, int n, char **names, bool hash)
 
 		if (!m) {
 			if (now_ms() > deadline)
-				fail("Kafka stopped answering, %d partitions are not read to the end", open);
+				fail("Kafka stopped answering, %d partitions are not read to the "
+				     "end",
+				     open);
 			continue;
 		}
 		if (m->err && m->err != RD_KAFKA_RESP_ERR__PARTITION_EOF) {
@@ -339,7 +351,8 @@ dump(const char *bootstrap, int n, char **names, bool hash)
 			continue;
 		}
 		deadline = now_ms() + TIMEOUT_MS;
-		end = rd_kafka_topic_partition_list_find(ends, rd_kafka_topic_name(m->rkt), m->partition);
+		end = rd_kafka_topic_partition_list_find(ends, rd_kafka_topic_name(m->rkt),
+							 m->partition);
 		if (!m->err && m->offset < end->offset)
 			print_record(m, hash);
 		if (end->offset >= 0 && m->offset + !m->err >= end->offset) {
