@@ -1,0 +1,85 @@
+"""directory.py -- one directory, one daemon, one Kafka; and what survives a restart."""
+
+from remoting import COMMIT, ROLLBACK, Peer
+
+
+def second_daemon(world):
+	"""Two daemons on one journal would both be right, and the journal would be lost."""
+	other = world.lab.Daemon(world.args.daemon, world.folder / "second", **{})
+	other.settings.update(world.daemon.settings)
+	words = other.refuses_to_start()
+	if "data" not in words and "lock" not in words:
+		raise world.lab.Failed("the refusal does not say why: " + words)
+
+
+def survives_kill(world):
+	"""An answered half-send survives a kill -9, with its tokens; so does every decision."""
+	peer = Peer(world.address)
+	halves = [peer.half("g", "orders", b"kept %d" % i, "kept-%d" % i) for i in range(30)]
+	for i, half in enumerate(halves):
+		if half.code:
+			raise world.lab.Failed("half %r" % half)
+		if i % 3:
+			peer.end("g", half, COMMIT if i % 3 == 1 else ROLLBACK)
+	world.daemon.kill()
+	world.daemon.start()
+	peer = Peer(world.address)
+	for i, half in enumerate(halves):
+		wanted = 0 if i % 3 < 2 else 4
+		answer = peer.end("g", half, COMMIT)
+		if answer.code != wanted:
+			raise world.lab.Failed("commit of %d (%s): %r" % (i, ("undecided", "committed", "rolled back")[i % 3], answer))
+	again = peer.half("g", "orders", b"kept 1", "kept-1")
+	if again.code != 13 or not again.remark.startswith("decided: committed"):
+		raise world.lab.Failed("the key of a committed one is forgotten: %r" % again)
+
+
+def drains(world):
+	"""SIGTERM ends it with status 0, and what was answered is there afterwards."""
+	peer = Peer(world.address)
+	half = peer.half("g", "orders", b"drained", "drained-1")
+	world.daemon.stop()
+	world.daemon.start()
+	answer = Peer(world.address).end("g", half, COMMIT)
+	if answer.code != 0:
+		raise world.lab.Failed("after an orderly stop: %r" % answer)
+
+
+def kafka_away(world):
+	"""Kafka away is no reason to refuse a decision, nor a half-send to a topic already known."""
+	world.honest()
+	world.kafka.pause()
+	try:
+		world.honest()
+		status, _ = world.daemon.get("/livez")
+		if status != 200:
+			raise world.lab.Failed("/livez says %s because Kafka is away" % status)
+	finally:
+		world.kafka.resume()
+	world.lab.until("published after Kafka came back", lambda: world.daemon.metric("escrow_publish_pending") == 0, 60)
+
+
+def another_kafka(world):
+	"""A journal published half to one cluster and half to another would look complete to nobody."""
+	world.honest()
+	world.daemon.kill()
+	other = world.lab.Mockd(world.args.mockd, ["orders:3", "invoices:3"])	# its cluster id is another
+	mine = world.daemon.settings["kafka.bootstrap.servers"]
+	world.daemon.settings["kafka.bootstrap.servers"] = other.address
+	try:
+		words = world.daemon.refuses_to_start()
+		if "cluster" not in words.lower():
+			raise world.lab.Failed("the refusal does not say why: " + words)
+	finally:
+		other.kill()
+		world.daemon.settings["kafka.bootstrap.servers"] = mine
+	world.daemon.start()
+
+
+SCENARIOS = (second_daemon, survives_kill, drains, kafka_away, another_kafka)
+
+
+def run(lab, args, folder, tally):
+	from world import World
+	with World(lab, args, folder) as world:
+		return world.play(tally, "directory", SCENARIOS)
