@@ -26,6 +26,7 @@ struct conns {
 	pthread_mutex_t lock;
 	pthread_cond_t changed; /* monotonic clock */
 	pthread_t watch;
+	int64_t first_ns;
 	bool stopping;
 	struct list all;
 	uint32_t total;
@@ -83,7 +84,7 @@ watch(void *arg)
 }
 
 int
-conns_new(struct conns **ret_conns)
+conns_new(int64_t first_ns, struct conns **ret_conns)
 {
 	struct conns *cs = mem_alloc(sizeof(*cs));
 	pthread_condattr_t attr;
@@ -94,6 +95,7 @@ conns_new(struct conns **ret_conns)
 	pthread_cond_init(&cs->changed, &attr);
 	pthread_condattr_destroy(&attr);
 	list_init(&cs->all);
+	cs->first_ns = first_ns;
 	if (pthread_create(&cs->watch, NULL, watch, cs) != 0) {
 		mem_free(cs);
 		return ERR_SYSTEM;
@@ -166,7 +168,7 @@ conns_add(struct conns *cs, int fd, const struct sockaddr *peer)
 	addr_of(peer, &c->addr);
 	net_addr_format(&c->addr, c->text);
 	c->class = CONN_FRESH;
-	c->deadline_ns = mono_ns() + HTTP_FIRST_NS;
+	c->deadline_ns = mono_ns() + cs->first_ns;
 	pthread_mutex_lock(&cs->lock);
 	if (cs->count[CONN_FRESH] >= class_limit[CONN_FRESH]) {
 		struct conn *victim = oldest(cs, CONN_FRESH, false);

@@ -20,8 +20,8 @@ enum conn_class { CONN_FRESH, CONN_PROBE, CONN_READ, CONN_MUTATION };
 struct conns;
 struct conn;
 
-/* Starts the watch.  ERR_SYSTEM. */
-int conns_new(struct conns **ret_conns) MUSTUSE;
+/* Starts the watch.  FIRST_NS: a new connection's headers must be in by then.  ERR_SYSTEM. */
+int conns_new(int64_t first_ns, struct conns **ret_conns) MUSTUSE;
 struct conns *conns_free(struct conns *cs);
 
 /* FD stays libmicrohttpd's, which calls conns_del() before it closes it. */

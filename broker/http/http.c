@@ -141,7 +141,7 @@ start_threads(struct http *h, int fd)
 
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &old);
-	err = conns_new(&h->conns);
+	err = conns_new(h->conf.first_ns ? h->conf.first_ns : HTTP_FIRST_NS, &h->conns);
 	if (!err)
 		err = start_daemon(h, fd);
 	pthread_sigmask(SIG_SETMASK, &old, NULL);
@@ -165,6 +165,8 @@ http_start(const struct http_conf *conf, struct net *net, struct http **ret_http
 	atomic_init(&h->recovered, 0);
 	atomic_init(&h->to_recover, 0);
 	h->mailbox = mailbox_new(net);
+	pthread_mutex_init(&h->lock, NULL);
+	pthread_cond_init(&h->none_live, NULL);
 	err = listen_at(h, conf->address, &fd);
 	if (err)
 		goto fail;
@@ -182,6 +184,33 @@ fail:
 	return err;
 }
 
+void
+http_live(struct http *h, bool begins)
+{
+	pthread_mutex_lock(&h->lock);
+	if (begins)
+		h->live++;
+	else if (--h->live == 0)
+		pthread_cond_signal(&h->none_live);
+	pthread_mutex_unlock(&h->lock);
+}
+
+static void
+wait_for_answers(struct http *h)
+{
+	struct timespec until;
+	int err = 0;
+
+	clock_gettime(CLOCK_REALTIME, &until);
+	until.tv_nsec += HTTP_STOP_NS;
+	until.tv_sec += until.tv_nsec / NS_PER_S;
+	until.tv_nsec %= NS_PER_S;
+	pthread_mutex_lock(&h->lock);
+	while (h->live && !err)
+		err = pthread_cond_timedwait(&h->none_live, &h->lock, &until);
+	pthread_mutex_unlock(&h->lock);
+}
+
 struct http *
 http_stop(struct http *h)
 {
@@ -189,9 +218,12 @@ http_stop(struct http *h)
 		return NULL;
 	/* Nothing may be suspended when libmicrohttpd stops. */
 	mailbox_close(h->mailbox);
+	wait_for_answers(h);
 	MHD_stop_daemon(h->daemon);
 	conns_free(h->conns);
 	mailbox_free(h->mailbox);
+	pthread_mutex_destroy(&h->lock);
+	pthread_cond_destroy(&h->none_live);
 	if (h->stop_serving)
 		h->stop_serving(h);
 	mem_free(h);

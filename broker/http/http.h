@@ -31,6 +31,7 @@ struct http_conf {
 	const char *version;	/* of escrow_build_info and the status                          */
 	const char *revision;
 	const char *librdkafka;
+	int64_t first_ns;	/* until a new connection's headers are in; 0: 5 s               */
 };
 
 /*

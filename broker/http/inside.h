@@ -4,6 +4,7 @@
 #ifndef HTTP_INSIDE_H
 #define HTTP_INSIDE_H
 
+#include <pthread.h>
 #include <stdatomic.h>
 
 #include "http/conns.h"
@@ -28,10 +29,18 @@ struct http {
 	atomic_uint_fast64_t recovered; /* segments, of to_recover */
 	atomic_uint_fast64_t to_recover;
 
+	/* Requests being answered, for a stop that does not cut answers off. */
+	pthread_mutex_t lock;
+	pthread_cond_t none_live;
+	unsigned live;
+
 	/* The loop's thread only; set by http_serving(). */
 	struct serve *serve;
 	struct clerk clerk;
 	void (*stop_serving)(struct http *h);
 };
+
+/* A request begins or has ended. */
+void http_live(struct http *h, bool begins);
 
 #endif /* HTTP_INSIDE_H */

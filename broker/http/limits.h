@@ -37,6 +37,7 @@
 #define HTTP_IDLE_NS (75 * NS_PER_S)   /* kept alive, until the next headers are in          */
 #define HTTP_FIRST_S 5u		       /* libmicrohttpd's own idle timer, class unknown      */
 #define HTTP_IDLE_S 75u		       /* ... and known                                     */
+#define HTTP_STOP_NS (NS_PER_S / 2)    /* the stop, for answers on their way              */
 #define HTTP_WATCH_NS (NS_PER_S / 4)   /* how often deadlines are looked at                  */
 
 #define HTTP_BODY_BYTES (64u << 10) /* of a command.  413                                  */

@@ -513,6 +513,7 @@ request_handle(void *cls, struct MHD_Connection *mhd, const char *url, const cha
 		r->mhd = mhd;
 		r->conn = info->socket_context;
 		*con_cls = r;
+		http_live(r->http, true);
 		return begin(r, url, method, version);
 	}
 	if (n) {
@@ -544,6 +545,7 @@ request_completed(void *cls, struct MHD_Connection *mhd, void **con_cls,
 		return;
 	CHECK(r->phase != REQUEST_POSTED, r->mail.number);
 	conns_idle(r->http->conns, r->conn);
+	http_live(r->http, false);
 	mail_clear(&r->mail);
 	buf_free(&r->body);
 	buf_free(&r->out);
