@@ -97,6 +97,7 @@ buf_printf(struct buf *b, const char *fmt, ...)
 	va_list args, again;
 	int n;
 
+	CHECK(fmt, b->len);
 	va_start(args, fmt);
 	va_copy(again, args);
 	n = vsnprintf(NULL, 0, fmt, args);

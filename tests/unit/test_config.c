@@ -510,6 +510,8 @@ START_TEST(printed_text_loads_to_the_same)
 	ck_assert_str_eq(text_of(&first), text_of(&second));
 	ck_assert_uint_eq(config.loop.core.policy.backoff_percent, 125);
 	ck_assert_str_eq(kafka_value("client.id"), "a\\");
+	buf_free(&first);
+	buf_free(&second);
 }
 END_TEST
 
