@@ -77,7 +77,8 @@ take_members(struct request *r, json_t *body, struct command *c)
 		request_problem(r, PROBLEM_BAD_BODY, "an object: {\"reason\": \"...\"}");
 		return false;
 	}
-	json_object_foreach (body, key, value) {
+	json_object_foreach(body, key, value)
+	{
 		if (strcmp(key, "reason") == 0) {
 			if (!take_text(r, value, "reason", LIMIT_REASON_BYTES, c->reason))
 				return false;
@@ -90,7 +91,8 @@ take_members(struct request *r, json_t *body, struct command *c)
 		}
 	}
 	if (!c->reason[0]) {
-		request_problem(r, PROBLEM_REASON_MISSING, "{\"reason\": \"...\"}: it goes into the audit");
+		request_problem(r, PROBLEM_REASON_MISSING,
+				"{\"reason\": \"...\"}: it goes into the audit");
 		return false;
 	}
 	return true;
@@ -107,7 +109,8 @@ take_body(struct request *r, struct command *c)
 		request_problem(r, PROBLEM_BAD_BODY, "nested deeper than %d", HTTP_JSON_DEPTH);
 		return false;
 	}
-	body = json_loadb(r->body.data ? r->body.data : "", r->body.len, JSON_REJECT_DUPLICATES, &error);
+	body = json_loadb(r->body.data ? r->body.data : "", r->body.len, JSON_REJECT_DUPLICATES,
+			  &error);
 	if (!body) {
 		request_problem(r, PROBLEM_BAD_BODY, "not JSON: line %d, column %d: %s", error.line,
 				error.column, error.text);
@@ -144,12 +147,14 @@ operate_ask(struct request *r)
 	struct command *c;
 
 	if (!r->http->conf.admin_write) {
-		request_problem(r, PROBLEM_WRITE_DISABLED, "http.admin.write = true enables commands");
+		request_problem(r, PROBLEM_WRITE_DISABLED,
+				"http.admin.write = true enables commands");
 		return false;
 	}
 	if (!request_is_local(r)) {
-		request_problem(r, PROBLEM_NOT_LOCAL,
-				"commands are taken from this machine only, and not through a proxy");
+		request_problem(
+			r, PROBLEM_NOT_LOCAL,
+			"commands are taken from this machine only, and not through a proxy");
 		return false;
 	}
 	if (!request_came_direct(r))

@@ -68,7 +68,8 @@ read_address(struct http *h, int fd)
 static int
 listen_at(struct http *h, const char *address, int *ret_fd)
 {
-	struct addrinfo hints = { .ai_flags = AI_PASSIVE | AI_NUMERICSERV, .ai_socktype = SOCK_STREAM };
+	struct addrinfo hints = { .ai_flags = AI_PASSIVE | AI_NUMERICSERV,
+				  .ai_socktype = SOCK_STREAM };
 	struct addrinfo *found = NULL;
 	const char *port;
 	int one = 1;
@@ -85,7 +86,9 @@ listen_at(struct http *h, const char *address, int *ret_fd)
 		goto out;
 	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
 	if (bind(fd, found->ai_addr, found->ai_addrlen) != 0 || listen(fd, 1024) != 0) {
-		err = errno == EADDRINUSE ? ERR_EXISTS : errno == EADDRNOTAVAIL ? ERR_CONFIG : ERR_SYSTEM;
+		err = errno == EADDRINUSE      ? ERR_EXISTS
+		      : errno == EADDRNOTAVAIL ? ERR_CONFIG
+					       : ERR_SYSTEM;
 		close(fd);
 		goto out;
 	}
@@ -115,20 +118,17 @@ static int
 start_daemon(struct http *h, int fd)
 {
 	h->daemon = MHD_start_daemon(
-		MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG, 0, NULL, NULL,
-		request_handle, h,
-		MHD_OPTION_EXTERNAL_LOGGER, on_log, h, /* first: the others may log */
-		MHD_OPTION_LISTEN_SOCKET, fd,
-		MHD_OPTION_THREAD_POOL_SIZE, (unsigned)HTTP_THREADS,
+		MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG, 0,
+		NULL, NULL, request_handle, h, MHD_OPTION_EXTERNAL_LOGGER, on_log,
+		h, /* first: the others may log */
+		MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_THREAD_POOL_SIZE, (unsigned)HTTP_THREADS,
 		MHD_OPTION_THREAD_STACK_SIZE, (size_t)HTTP_THREAD_STACK,
 		MHD_OPTION_CONNECTION_LIMIT, (unsigned)HTTP_DAEMON_CONNS,
 		MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)HTTP_CONN_MEMORY,
 		MHD_OPTION_CONNECTION_MEMORY_INCREMENT, (size_t)HTTP_CONN_INCREMENT,
-		MHD_OPTION_CONNECTION_TIMEOUT, HTTP_FIRST_S,
-		MHD_OPTION_STRICT_FOR_CLIENT, 1,
-		MHD_OPTION_NOTIFY_COMPLETED, request_completed, h,
-		MHD_OPTION_NOTIFY_CONNECTION, request_connection, h,
-		MHD_OPTION_END);
+		MHD_OPTION_CONNECTION_TIMEOUT, HTTP_FIRST_S, MHD_OPTION_STRICT_FOR_CLIENT, 1,
+		MHD_OPTION_NOTIFY_COMPLETED, request_completed, h, MHD_OPTION_NOTIFY_CONNECTION,
+		request_connection, h, MHD_OPTION_END);
 	return h->daemon ? 0 : ERR_SYSTEM;
 }
 

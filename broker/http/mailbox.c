@@ -16,7 +16,7 @@ struct mailbox {
 	struct net *net;
 	pthread_mutex_t lock;
 	struct list posted; /* under the lock */
-	bool closed;	    /* under the lock */
+	bool closed;        /* under the lock */
 	atomic_bool any;
 	struct list waiting; /* the loop's */
 	uint64_t last_number;

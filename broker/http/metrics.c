@@ -18,7 +18,7 @@
 
 struct metrics {
 	struct buf *buf;
-	bool open;	  /* OpenMetrics */
+	bool open;        /* OpenMetrics */
 	const char *name; /* of the family that samples belong to */
 };
 
@@ -30,7 +30,8 @@ family(struct metrics *m, const char *name, const char *type, const char *help)
 	m->name = name;
 	if (m->open && strcmp(type, "counter") == 0)
 		n -= strlen("_total");
-	buf_printf(m->buf, "# HELP %.*s %s\n# TYPE %.*s %s\n", (int)n, name, help, (int)n, name, type);
+	buf_printf(m->buf, "# HELP %.*s %s\n# TYPE %.*s %s\n", (int)n, name, help, (int)n, name,
+		   type);
 }
 
 /* LABELS: 'state="prepared"', or NULL. */
@@ -85,8 +86,8 @@ durations(struct metrics *m, const char *name, const char *help, const struct hi
 	family(m, name, "histogram", help);
 	for (size_t i = 0; i < TALLY_BOUNDS; i++) {
 		sum += h->counts[i];
-		buf_printf(m->buf, "%s_bucket{le=\"%.9g\"} %llu\n", name, (double)bounds_ns[i] / 1e9,
-			   (unsigned long long)sum);
+		buf_printf(m->buf, "%s_bucket{le=\"%.9g\"} %llu\n", name,
+			   (double)bounds_ns[i] / 1e9, (unsigned long long)sum);
 	}
 	buf_printf(m->buf, "%s_bucket{le=\"+Inf\"} %llu\n%s_sum %.9g\n%s_count %llu\n", name,
 		   (unsigned long long)h->count, name, (double)h->sum_ns / 1e9, name,
@@ -108,13 +109,14 @@ doubling(struct metrics *m, const char *name, const char *help, const uint64_t *
 		sum += counts[i];
 		if (i >= first && i <= last)
 			buf_printf(m->buf, "%s_bucket{le=\"%.9g\"} %llu\n", name,
-				   ((double)(UINT64_C(1) << i) - less) * unit, (unsigned long long)sum);
+				   ((double)(UINT64_C(1) << i) - less) * unit,
+				   (unsigned long long)sum);
 	}
 	buf_printf(m->buf, "%s_bucket{le=\"+Inf\"} %llu\n%s_sum %.9g\n%s_count %llu\n", name,
 		   (unsigned long long)sum, name, total, name, (unsigned long long)sum);
 }
 
-/* ---- the families ------------------------------------------------------------------------------ */
+/* ---- the families ------------------------------------------------------------------------ */
 
 static void
 transactions(struct metrics *m, const struct snapshot *s)
@@ -145,8 +147,9 @@ half_sends(struct metrics *m, const struct snapshot *s)
 		snprintf(label, sizeof(label), "result=\"%s\"", answer_name((enum answer_code)i));
 		sample(m, label, s->core.half_sends[i]);
 	}
-	durations(m, "escrow_half_send_duration_seconds", "From a half-send's arrival until it was durable.",
-		  &s->tally.half_send, tally_fast_ns);
+	durations(m, "escrow_half_send_duration_seconds",
+		  "From a half-send's arrival until it was durable.", &s->tally.half_send,
+		  tally_fast_ns);
 }
 
 static void
@@ -156,7 +159,8 @@ decisions(struct metrics *m, const struct snapshot *s)
 	static const struct {
 		enum origin origin;
 		const char *name;
-	} origins[] = { { ORIGIN_CLIENT, "client" }, { ORIGIN_CHECK, "check" },
+	} origins[] = { { ORIGIN_CLIENT, "client" },
+			{ ORIGIN_CHECK, "check" },
 			{ ORIGIN_OPERATOR, "operator" } };
 	char label[64];
 
@@ -168,8 +172,9 @@ decisions(struct metrics *m, const struct snapshot *s)
 			sample(m, label, s->core.decisions[d][origins[i].origin]);
 		}
 	}
-	durations(m, "escrow_decision_delay_seconds", "From a half-send until its transaction was decided.",
-		  &s->tally.decision, tally_slow_ns);
+	durations(m, "escrow_decision_delay_seconds",
+		  "From a half-send until its transaction was decided.", &s->tally.decision,
+		  tally_slow_ns);
 	single(m, "escrow_contradictions_total", "counter", "Second decisions that were refused.",
 	       s->core.contradictions);
 }
@@ -197,23 +202,27 @@ publications(struct metrics *m, const struct snapshot *s)
 	uint64_t pending = 0;
 	uint64_t frozen = 0;
 
-	family(m, "escrow_publish_total", "counter", "Messages given to Kafka, by what became of it.");
+	family(m, "escrow_publish_total", "counter",
+	       "Messages given to Kafka, by what became of it.");
 	sample(m, "result=\"acknowledged\"", s->core.published);
 	sample(m, "result=\"refused\"", s->core.refused);
 	sample(m, "result=\"retried\"", s->core.publish_retries);
 	durations(m, "escrow_publish_duration_seconds",
-		  "From a durable decision until Kafka acknowledged the message.", &s->tally.publish,
-		  tally_fast_ns);
-	family(m, "escrow_publish_pending", "gauge", "Committed messages that are not published yet.");
+		  "From a durable decision until Kafka acknowledged the message.",
+		  &s->tally.publish, tally_fast_ns);
+	family(m, "escrow_publish_pending", "gauge",
+	       "Committed messages that are not published yet.");
 	for (uint32_t i = 0; i < s->topic_count; i++) {
 		topic_sample(m, s->topics[i].name, s->topics[i].pending);
 		pending += s->topics[i].pending;
 	}
-	topic_sample(m, "other", s->core.publish_pending > pending ? s->core.publish_pending - pending : 0);
+	topic_sample(m, "other",
+		     s->core.publish_pending > pending ? s->core.publish_pending - pending : 0);
 	single_real(m, "escrow_publish_oldest_timestamp_seconds", "gauge",
 		    "When the oldest of them was decided; 0: there is none.",
 		    (double)s->core.publish_oldest_ms / 1e3);
-	family(m, "escrow_publish_lanes_frozen", "gauge", "Topic-partitions whose publishing is held up.");
+	family(m, "escrow_publish_lanes_frozen", "gauge",
+	       "Topic-partitions whose publishing is held up.");
 	for (uint32_t i = 0; i < s->topic_count; i++) {
 		topic_sample(m, s->topics[i].name, s->topics[i].frozen);
 		frozen += s->topics[i].frozen;
@@ -227,17 +236,19 @@ journal(struct metrics *m, const struct snapshot *s)
 {
 	const struct journal_stats *j = &s->journal;
 
-	doubling(m, "escrow_journal_sync_duration_seconds", "One sync of the journal.", j->sync_histogram,
-		 ARRAY_LEN(j->sync_histogram), 6, 22, 1e-6, 0, (double)j->sync_ns_total / 1e9);
+	doubling(m, "escrow_journal_sync_duration_seconds", "One sync of the journal.",
+		 j->sync_histogram, ARRAY_LEN(j->sync_histogram), 6, 22, 1e-6, 0,
+		 (double)j->sync_ns_total / 1e9);
 	doubling(m, "escrow_journal_group_records", "Records that shared one write and one sync.",
-		 j->group_histogram, ARRAY_LEN(j->group_histogram), 1, 16, 1, 1, (double)j->records);
+		 j->group_histogram, ARRAY_LEN(j->group_histogram), 1, 16, 1, 1,
+		 (double)j->records);
 	family(m, "escrow_journal_bytes", "gauge", "Bytes of the journal's segments.");
 	sample(m, "kind=\"live\"", j->live_bytes);
 	sample(m, "kind=\"quota\"", j->quota_bytes);
 	single(m, "escrow_journal_written_bytes_total", "counter", "Bytes written to the journal.",
 	       j->bytes_written);
-	single(m, "escrow_journal_full", "gauge", "1 while half-sends are refused for lack of room.",
-	       j->full);
+	single(m, "escrow_journal_full", "gauge",
+	       "1 while half-sends are refused for lack of room.", j->full);
 }
 
 static void
@@ -246,19 +257,19 @@ edges(struct metrics *m, const struct snapshot *s, const struct http_conf *conf)
 	char label[256];
 
 	single(m, "escrow_connections", "gauge", "Connected producers.", s->remoting.connections);
-	single(m, "escrow_connections_refused_total", "counter", "Connections refused at limits.connections.",
-	       s->remoting.refused);
+	single(m, "escrow_connections_refused_total", "counter",
+	       "Connections refused at limits.connections.", s->remoting.refused);
 	single(m, "escrow_index_bytes", "gauge", "Memory of the index of transactions.",
 	       s->core.rows_bytes);
 	single(m, "escrow_errors_total", "counter", "What /api/v1/status lists under last_errors.",
 	       s->tally.alarm_count);
-	snprintf(label, sizeof(label), "version=\"%s\",revision=\"%s\",librdkafka=\"%s\"", conf->version,
-		 conf->revision, conf->librdkafka);
+	snprintf(label, sizeof(label), "version=\"%s\",revision=\"%s\",librdkafka=\"%s\"",
+		 conf->version, conf->revision, conf->librdkafka);
 	family(m, "escrow_build_info", "gauge", "What is running; always 1.");
 	sample(m, label, 1);
 }
 
-/* ---- the process -------------------------------------------------------------------------------- */
+/* ---- the process ------------------------------------------------------------------------- */
 
 static uint64_t
 open_fds(void)
@@ -304,7 +315,7 @@ process(struct metrics *m, const struct http *h)
 		    (double)h->started_ms / 1e3);
 }
 
-/* ---- the endpoint -------------------------------------------------------------------------------- */
+/* ---- the endpoint ------------------------------------------------------------------------ */
 
 bool
 metrics_ask(struct request *r)

@@ -194,7 +194,8 @@ out_time(struct out *o, const char *key, uint64_t ms)
 void
 out_base64(struct out *o, const char *key, struct str value)
 {
-	static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+	static const char digits[] =
+		"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 	const unsigned char *p = (const unsigned char *)value.p;
 	char *to;
 

@@ -11,33 +11,35 @@
 #include "http/out.h"
 
 /* name, status, number, slug, retriable, title */
-#define PROBLEM_LIST(X)                                                                            \
-	X(BAD_REQUEST, 400, 1001, "bad-request", false, "The request cannot be understood")        \
-	X(BAD_PARAMETER, 400, 1002, "bad-parameter", false, "A query parameter is unknown or wrong") \
-	X(BAD_BODY, 400, 1003, "bad-body", false, "The body is not what this command takes")        \
-	X(BAD_FRAMING, 400, 1004, "bad-framing", false, "The length of the request is ambiguous")   \
-	X(REASON_MISSING, 400, 1005, "reason-missing", false, "A command needs a reason")           \
-	X(WRITE_DISABLED, 403, 1101, "write-disabled", false, "Commands are not enabled here")      \
-	X(NOT_LOCAL, 403, 1102, "not-local", false, "Only for peers on this machine")              \
-	X(BAD_HOST, 403, 1103, "bad-host", false, "The request came through another site")          \
-	X(FORBIDDEN, 403, 1104, "forbidden", false, "This listener does not allow it")             \
-	X(WRONG_TOKEN, 403, 1105, "wrong-token", false, "The tokens are not this transaction's")    \
-	X(WRONG_GROUP, 403, 1106, "wrong-group", false, "Another producer group half-sent it")      \
-	X(NO_ROUTE, 404, 1200, "no-route", false, "There is no such endpoint")                      \
-	X(NOT_FOUND, 404, 1201, "not-found", false, "No such transaction, or no longer known")       \
-	X(TOPIC_UNKNOWN, 404, 1202, "topic-unknown", false, "Kafka has no such topic")              \
-	X(DECIDED, 409, 1203, "decided", false, "Already decided, and not like this")               \
-	X(KEY_REUSED, 409, 1204, "key-reused", false, "Another message was half-sent under this key") \
-	X(STATE, 409, 1205, "state", false, "Not possible in the transaction's state")              \
-	X(MOVED, 412, 1206, "moved", false, "The transaction changed since it was looked at")        \
-	X(REFUSED, 422, 1207, "refused", false, "The request is not acceptable, now or later")       \
-	X(METHOD, 405, 1301, "method", false, "This endpoint does not take that method")            \
-	X(TOO_BIG, 413, 1302, "too-big", false, "Larger than the limit")                            \
-	X(MEDIA_TYPE, 415, 1303, "media-type", false, "Only application/json is read")              \
-	X(BUSY, 503, 1401, "busy", true, "Not now; try again later")                                \
-	X(DRAINING, 503, 1402, "draining", true, "The daemon is stopping")                          \
-	X(RECOVERING, 503, 1403, "recovering", true, "The journal is being recovered")              \
-	X(TOO_MANY, 503, 1404, "too-many", true, "Too many connections of this kind")                \
+#define PROBLEM_LIST(X)										\
+	X(BAD_REQUEST, 400, 1001, "bad-request", false, "The request cannot be understood")	\
+	X(BAD_PARAMETER, 400, 1002, "bad-parameter", false,					\
+	  "A query parameter is unknown or wrong")						\
+	X(BAD_BODY, 400, 1003, "bad-body", false, "The body is not what this command takes")	\
+	X(BAD_FRAMING, 400, 1004, "bad-framing", false, "The length of the request is ambiguous") \
+	X(REASON_MISSING, 400, 1005, "reason-missing", false, "A command needs a reason")	\
+	X(WRITE_DISABLED, 403, 1101, "write-disabled", false, "Commands are not enabled here")	\
+	X(NOT_LOCAL, 403, 1102, "not-local", false, "Only for peers on this machine")		\
+	X(BAD_HOST, 403, 1103, "bad-host", false, "The request came through another site")	\
+	X(FORBIDDEN, 403, 1104, "forbidden", false, "This listener does not allow it")		\
+	X(WRONG_TOKEN, 403, 1105, "wrong-token", false, "The tokens are not this transaction's") \
+	X(WRONG_GROUP, 403, 1106, "wrong-group", false, "Another producer group half-sent it")	\
+	X(NO_ROUTE, 404, 1200, "no-route", false, "There is no such endpoint")			\
+	X(NOT_FOUND, 404, 1201, "not-found", false, "No such transaction, or no longer known")	\
+	X(TOPIC_UNKNOWN, 404, 1202, "topic-unknown", false, "Kafka has no such topic")		\
+	X(DECIDED, 409, 1203, "decided", false, "Already decided, and not like this")		\
+	X(KEY_REUSED, 409, 1204, "key-reused", false,						\
+	  "Another message was half-sent under this key")					\
+	X(STATE, 409, 1205, "state", false, "Not possible in the transaction's state")		\
+	X(MOVED, 412, 1206, "moved", false, "The transaction changed since it was looked at")	\
+	X(REFUSED, 422, 1207, "refused", false, "The request is not acceptable, now or later")	\
+	X(METHOD, 405, 1301, "method", false, "This endpoint does not take that method")	\
+	X(TOO_BIG, 413, 1302, "too-big", false, "Larger than the limit")			\
+	X(MEDIA_TYPE, 415, 1303, "media-type", false, "Only application/json is read")		\
+	X(BUSY, 503, 1401, "busy", true, "Not now; try again later")				\
+	X(DRAINING, 503, 1402, "draining", true, "The daemon is stopping")			\
+	X(RECOVERING, 503, 1403, "recovering", true, "The journal is being recovered")		\
+	X(TOO_MANY, 503, 1404, "too-many", true, "Too many connections of this kind")		\
 	X(UNREADABLE, 500, 1501, "unreadable", false, "The journal could not be read there")
 
 enum problem {

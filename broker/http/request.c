@@ -78,7 +78,8 @@ respond(struct request *r)
 	enum MHD_Result result;
 
 	CHECK(r->status, r->mail.number);
-	response = MHD_create_response_from_buffer_with_free_callback(r->out.len, r->out.data, mem_free);
+	response = MHD_create_response_from_buffer_with_free_callback(r->out.len, r->out.data,
+								      mem_free);
 	if (!response)
 		return MHD_NO;
 	r->out = BUF_INIT;
@@ -164,7 +165,7 @@ request_duration(struct request *r, const char *name, uint64_t *ret_ms)
 		struct str unit;
 		uint64_t ms;
 	} units[] = {
-		{ { "ms", 2 }, 1 },	  { { "s", 1 }, 1000 },	      { { "m", 1 }, 60000 },
+		{ { "ms", 2 }, 1 },      { { "s", 1 }, 1000 },     { { "m", 1 }, 60000 },
 		{ { "h", 1 }, 3600000 }, { { "d", 1 }, 86400000 },
 	};
 	const struct str *s = request_param(r, name);
@@ -181,8 +182,8 @@ request_duration(struct request *r, const char *name, uint64_t *ret_ms)
 			}
 		}
 	}
-	request_problem(r, PROBLEM_BAD_PARAMETER, "%s: a number and a unit, like 500ms, 30s, 5m, 2h, 7d",
-			name);
+	request_problem(r, PROBLEM_BAD_PARAMETER,
+			"%s: a number and a unit, like 500ms, 30s, 5m, 2h, 7d", name);
 	return false;
 }
 
@@ -298,7 +299,8 @@ host_is_ours(const struct request *r)
 {
 	struct str name = host_name(r->headers.host ? r->headers.host : "");
 
-	return (name.n == 9 && strncasecmp(name.p, "localhost", 9) == 0) || str_eq(name, STR("::1")) ||
+	return (name.n == 9 && strncasecmp(name.p, "localhost", 9) == 0) ||
+	       str_eq(name, STR("::1")) ||
 	       (str_starts(name, STR("127.")) && strspn(name.p, "0123456789.") >= name.n) ||
 	       (name.n && str_eq(name, str_of(r->http->host)));
 }
@@ -313,7 +315,8 @@ request_came_direct(struct request *r)
 		same = strncmp(h->origin, "http://", 7) == 0 && h->host &&
 		       strcasecmp(h->origin + 7, h->host) == 0;
 	if (h->fetch_site)
-		same = same && (!strcmp(h->fetch_site, "same-origin") || !strcmp(h->fetch_site, "none"));
+		same = same &&
+		       (!strcmp(h->fetch_site, "same-origin") || !strcmp(h->fetch_site, "none"));
 	if (host_is_ours(r) && same)
 		return true;
 	request_problem(r, PROBLEM_BAD_HOST,
@@ -327,7 +330,8 @@ static bool
 framing_is_clear(struct request *r, const char *version)
 {
 	const struct request_headers *h = &r->headers;
-	bool body = h->transfer_encoding || (h->content_length && strcmp(h->content_length, "0") != 0);
+	bool body =
+		h->transfer_encoding || (h->content_length && strcmp(h->content_length, "0") != 0);
 	const char *wrong = NULL;
 
 	if (h->repeated)
@@ -351,11 +355,12 @@ static bool
 path_is_plain(const char *url)
 {
 	return url[0] == '/' && strlen(url) < HTTP_PATH_BYTES &&
-	       url[strspn(url, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789/_.:-")] ==
+	       url[strspn(url,
+			  "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789/_.:-")] ==
 		       '\0';
 }
 
-/* ---- the course of a request ------------------------------------------------------------------ */
+/* ---- the course of a request ------------------------------------------------------------- */
 
 static bool
 is_json(const char *type)

@@ -221,7 +221,7 @@ serve_clerk(struct serve *s)
 	return (struct clerk){ s, fill };
 }
 
-/* ---- what the loop tells ---------------------------------------------------------------------- */
+/* ---- what the loop tells ----------------------------------------------------------------- */
 
 void
 serve_tally(struct serve *s, int64_t now_ns)
@@ -261,7 +261,7 @@ serve_fetched(struct serve *s, uint64_t token, int err, const struct half *half)
 	mailbox_done(s->mb, m);
 }
 
-/* ---- hooks ------------------------------------------------------------------------------------ */
+/* ---- hooks ------------------------------------------------------------------------------- */
 
 static void
 hook_turn(void *arg, struct core *core, int64_t now_ns)

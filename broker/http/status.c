@@ -162,7 +162,8 @@ recovery_tell(struct request *r, bool started)
 	struct out o;
 
 	probe_begin(&p);
-	probe_check(&p, "recovery", started ? HEALTH_OK : HEALTH_FAILED, "the journal is being recovered");
+	probe_check(&p, "recovery", started ? HEALTH_OK : HEALTH_FAILED,
+		    "the journal is being recovered");
 	o = probe_end(r, &p, started ? "started" : "recovering");
 	if (!started)
 		progress(&o, r->http);
@@ -223,7 +224,7 @@ readyz_tell(struct request *r)
 	out_close(&o, '}');
 }
 
-/* ---- the state of the whole -------------------------------------------------------------------- */
+/* ---- the state of the whole -------------------------------------------------------------- */
 
 static void
 write_counts(struct out *o, const struct snapshot *s)
@@ -347,7 +348,8 @@ status_tell(struct request *r)
 	out_text(&o, "version", conf->version);
 	out_text(&o, "revision", conf->revision);
 	out_text(&o, "librdkafka", conf->librdkafka);
-	out_text(&o, "state", atomic_load(&r->http->state) == HTTP_DRAINING ? "draining" : "serving");
+	out_text(&o, "state",
+		 atomic_load(&r->http->state) == HTTP_DRAINING ? "draining" : "serving");
 	out_time(&o, "now", s->wall_ms);
 	out_time(&o, "started", r->http->started_ms);
 	out_num(&o, "uptime_s",
@@ -397,7 +399,8 @@ journal_tell(struct request *r)
 	out_num(&o, "segments_reclaimed", j->reclaimed);
 	out_num(&o, "fetch_hits", j->fetch_hits);
 	out_num(&o, "fetch_misses", j->fetch_misses);
-	write_doubling(&o, "sync_histogram", "below_us", j->sync_histogram, ARRAY_LEN(j->sync_histogram));
+	write_doubling(&o, "sync_histogram", "below_us", j->sync_histogram,
+		       ARRAY_LEN(j->sync_histogram));
 	write_doubling(&o, "group_histogram", "below_records", j->group_histogram,
 		       ARRAY_LEN(j->group_histogram));
 	out_close(&o, '}');

@@ -7,16 +7,16 @@
 
 #define US INT64_C(1000)
 #define MS NS_PER_MS
-#define S NS_PER_S
+#define S  NS_PER_S
 
 const int64_t tally_fast_ns[TALLY_BOUNDS] = {
-	100 * US, 250 * US, 500 * US, 1 * MS,	2500 * US, 5 * MS,   10 * MS, 25 * MS,
-	50 * MS,  100 * MS, 250 * MS, 500 * MS, 1 * S,	   2500 * MS, 10 * S,  60 * S,
+	100 * US, 250 * US, 500 * US, 1 * MS,   2500 * US, 5 * MS,    10 * MS, 25 * MS,
+	50 * MS,  100 * MS, 250 * MS, 500 * MS, 1 * S,     2500 * MS, 10 * S,  60 * S,
 };
 
 const int64_t tally_slow_ns[TALLY_BOUNDS] = {
-	1 * MS, 5 * MS, 10 * MS, 50 * MS, 100 * MS, 500 * MS, 1 * S,	5 * S,
-	10 * S, 30 * S, 60 * S,	 300 * S, 900 * S,  3600 * S, 21600 * S, 86400 * S,
+	1 * MS, 5 * MS, 10 * MS, 50 * MS, 100 * MS, 500 * MS, 1 * S,     5 * S,
+	10 * S, 30 * S, 60 * S,  300 * S, 900 * S,  3600 * S, 21600 * S, 86400 * S,
 };
 
 void
@@ -100,23 +100,25 @@ tally_note(struct tally *t, const struct note *note, uint64_t wall_ms)
 {
 	if (tally_alarm_name(note->kind))
 		raise_alarm(t, note, wall_ms);
-	if (note->kind == NOTE_PUBLISHED && note->lasted_ns > 0)
+	if (note->kind == NOTE_PUBLISHED && note->lasted_ns >= 0)
 		histogram_add(&t->publish, tally_fast_ns, note->lasted_ns);
 	if (note->kind != NOTE_TRANSITION)
 		return;
-	if (note->from == 0 && note->to == TXN_PREPARED && note->lasted_ns > 0)
+	if (note->from == 0 && note->to == TXN_PREPARED && note->lasted_ns >= 0)
 		histogram_add(&t->half_send, tally_fast_ns, note->lasted_ns);
 	if ((note->from == TXN_PREPARED || note->from == TXN_PARKED) &&
 	    (note->to == TXN_COMMITTED || note->to == TXN_ROLLED_BACK))
 		histogram_add(&t->decision, tally_slow_ns,
-			      note->lasted_ns > 0 ? note->lasted_ns
-						  : since(gid_ms(note->gid), wall_ms));
+			      note->lasted_ns >= 0 ? note->lasted_ns
+						   : since(gid_ms(note->gid), wall_ms));
 }
 
 static struct tally_sample
 sample_of(const struct core_stats *s, int64_t now_ns)
 {
-	struct tally_sample x = { .ns = now_ns, .published = s->published, .checks = s->checks_sent };
+	struct tally_sample x = { .ns = now_ns,
+				  .published = s->published,
+				  .checks = s->checks_sent };
 
 	x.half_sends = s->half_sends[ANSWER_OK];
 	for (size_t origin = 0; origin < ARRAY_LEN(s->decisions[0]); origin++) {
@@ -143,7 +145,9 @@ tally_rates(const struct tally *t, const struct core_stats *stats, int64_t now_n
 	double seconds;
 
 	if (t->sample_count)
-		then = &t->samples[t->sample_count < TALLY_SAMPLES ? 0 : t->sample_count % TALLY_SAMPLES];
+		then = &t->samples[t->sample_count < TALLY_SAMPLES
+					   ? 0
+					   : t->sample_count % TALLY_SAMPLES];
 	if (!then || now.ns - then->ns < NS_PER_S / 10)
 		return (struct tally_rates){ 0 };
 	seconds = (double)(now.ns - then->ns) / (double)NS_PER_S;

@@ -71,7 +71,8 @@ struct tally_rates {
 	double published;
 	double checks;
 };
-struct tally_rates tally_rates(const struct tally *t, const struct core_stats *stats, int64_t now_ns);
+struct tally_rates tally_rates(const struct tally *t, const struct core_stats *stats,
+			       int64_t now_ns);
 
 const char *tally_alarm_name(enum note_kind kind); /* NULL: not an alarm */
 

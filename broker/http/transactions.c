@@ -13,9 +13,11 @@
 
 /* Members of a row that `fields` can choose among. */
 #define FIELD_LIST(X)                                                                              \
-	X(gid) X(state) X(group) X(topic) X(partition) X(messages) X(generation) X(checks) X(etag)     \
-	X(arrived) X(age_ms) X(next_check_in_ms) X(decided) X(origin) X(published) X(refused)          \
-	X(refused_code) X(body)
+	X(gid)                                                                                     \
+	X(state)                                                                                   \
+	X(group) X(topic) X(partition) X(messages) X(generation) X(checks) X(etag) X(arrived)      \
+		X(age_ms) X(next_check_in_ms) X(decided) X(origin) X(published) X(refused)         \
+			X(refused_code) X(body)
 
 enum field {
 #define X(name) FIELD_##name,
@@ -37,7 +39,7 @@ field_name(enum field f)
 }
 
 #define FIELD_COUNT (FIELD_body + 1)
-#define FIELDS_ALL ((1u << FIELD_COUNT) - 1)
+#define FIELDS_ALL  ((1u << FIELD_COUNT) - 1)
 
 /* ---- asking for a list ---------------------------------------------------------------------- */
 
@@ -70,9 +72,10 @@ take_states(struct request *r)
 			if (str_eq(word, str_of(txn_state_name((enum txn_state)s))))
 				bit = 1u << s;
 		if (!bit) {
-			request_problem(r, PROBLEM_BAD_PARAMETER,
-					"state: of prepared, committed, published, rolled_back, parked, "
-					"undeliverable, discarded; several by comma");
+			request_problem(
+				r, PROBLEM_BAD_PARAMETER,
+				"state: of prepared, committed, published, rolled_back, parked, "
+				"undeliverable, discarded; several by comma");
 			return false;
 		}
 		r->mail.query.states |= bit;
@@ -122,7 +125,8 @@ take_order(struct request *r)
 	if (!cursor)
 		return true;
 	if (cursor->n > 1 && cursor->n < sizeof(text) &&
-	    cursor->p[0] == (q->newest_first ? 'n' : 'o') && cursor->p[1] >= '0' && cursor->p[1] <= '9') {
+	    cursor->p[0] == (q->newest_first ? 'n' : 'o') && cursor->p[1] >= '0' &&
+	    cursor->p[1] <= '9') {
 		memcpy(text, cursor->p + 1, cursor->n - 1);
 		q->after_seq = strtoull(text, &end, 10);
 		if (!*end && q->after_seq)
@@ -180,7 +184,7 @@ list_ask(struct request *r)
 	return true;
 }
 
-/* ---- telling rows ------------------------------------------------------------------------------ */
+/* ---- telling rows ------------------------------------------------------------------------ */
 
 static const char *
 origin_name(enum origin origin)
@@ -339,7 +343,7 @@ list_tell(struct request *r)
 	out_close(&o, '}');
 }
 
-/* ---- one transaction ----------------------------------------------------------------------------- */
+/* ---- one transaction --------------------------------------------------------------------- */
 
 bool
 txn_ask(struct request *r)
@@ -392,7 +396,7 @@ write_event(struct out *o, const struct timeline_event *e)
 	case NOTE_CHECK_ANSWERED:
 		out_text(o, "event", "check_answered");
 		out_text(o, "answer",
-			 e->value == TXN_COMMIT	    ? "commit"
+			 e->value == TXN_COMMIT     ? "commit"
 			 : e->value == TXN_ROLLBACK ? "rollback"
 						    : "unknown");
 		break;

@@ -33,10 +33,10 @@ struct paper {
 	int fd;
 	pthread_t thread;
 	atomic_bool stopping;
-	atomic_bool hold;      /* commands are kept waiting */
-	atomic_int answer;     /* enum answer_code of commands */
-	atomic_int commands;   /* how many reached the clerk */
-	struct operation op;   /* the last one; `who` and `reason` below */
+	atomic_bool hold;    /* commands are kept waiting */
+	atomic_int answer;   /* enum answer_code of commands */
+	atomic_int commands; /* how many reached the clerk */
+	struct operation op; /* the last one; `who` and `reason` below */
 	char who[256];
 	char reason[2048];
 	struct list_query query;
@@ -82,8 +82,12 @@ fill_txn(struct mail *m)
 					    .key = { "k\xff", 2 },
 					    .value = { "hello", 5 },
 					    .plain_bytes = 5 };
-	struct half half = { .group = STR("orders"), .key = STR("id-1"), .from = STR("10.0.0.4:5"),
-			     .kind = EDGE_ROCKETMQ, .count = 1, .messages = &msg };
+	struct half half = { .group = STR("orders"),
+			     .key = STR("id-1"),
+			     .from = STR("10.0.0.4:5"),
+			     .kind = EDGE_ROCKETMQ,
+			     .count = 1,
+			     .messages = &msg };
 	struct row_view r = row();
 
 	if (!gid_eq(m->gid, r.gid)) {
@@ -94,9 +98,11 @@ fill_txn(struct mail *m)
 	if (!m->want_half)
 		return;
 	m->timeline = mem_alloc(2 * sizeof(*m->timeline));
-	m->timeline[0] = (struct timeline_event){ .ms = 1700000000123, .kind = NOTE_TRANSITION,
+	m->timeline[0] = (struct timeline_event){ .ms = 1700000000123,
+						  .kind = NOTE_TRANSITION,
 						  .to = TXN_PREPARED };
-	m->timeline[1] = (struct timeline_event){ .ms = 1700000006123, .kind = NOTE_CHECK_ANSWERED,
+	m->timeline[1] = (struct timeline_event){ .ms = 1700000006123,
+						  .kind = NOTE_CHECK_ANSWERED,
 						  .peer = 7 };
 	m->timeline_count = 2;
 	m->half = half_copy(&half, m->value_bytes, m->whole_if_packed);
@@ -179,8 +185,12 @@ turns(void *arg)
 static void
 start(enum http_state state, bool write, int64_t first_ns)
 {
-	struct http_conf conf = { .address = "127.0.0.1:0", .admin_write = write, .max_topics = 200,
-				  .version = "9.9.9", .revision = "abc", .librdkafka = "2.0.2",
+	struct http_conf conf = { .address = "127.0.0.1:0",
+				  .admin_write = write,
+				  .max_topics = 200,
+				  .version = "9.9.9",
+				  .revision = "abc",
+				  .librdkafka = "2.0.2",
 				  .first_ns = first_ns };
 	struct net_addr addr;
 
@@ -276,8 +286,9 @@ get(const char *target, const char *headers)
 {
 	char text[4096];
 
-	snprintf(text, sizeof(text), "GET %s HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n%s\r\n",
-		 target, headers);
+	snprintf(text, sizeof(text),
+		 "GET %s HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n%s\r\n", target,
+		 headers);
 	return talk(text);
 }
 
@@ -313,10 +324,11 @@ json_of(const char *answer)
 	return value;
 }
 
-#define ck_has(answer, text) ck_assert_msg(strstr(answer, text) != NULL, "no %s in %s", text, answer)
+#define ck_has(answer, text)                                                                       \
+	ck_assert_msg(strstr(answer, text) != NULL, "no %s in %s", text, answer)
 #define ck_lacks(answer, text) ck_assert_msg(strstr(answer, text) == NULL, "%s in %s", text, answer)
 
-/* ---- probes ------------------------------------------------------------------------------------ */
+/* ---- probes ------------------------------------------------------------------------------ */
 
 /* An orchestrator would kill a daemon that recovers for minutes, or send it producers too early. */
 START_TEST(test_recovering)
@@ -362,16 +374,17 @@ START_TEST(test_ready)
 }
 END_TEST
 
-/* ---- reading ------------------------------------------------------------------------------------- */
+/* ---- reading ----------------------------------------------------------------------------- */
 
 /* A typing error in a filter would show all transactions instead of those meant. */
 START_TEST(test_parameters)
 {
 	static const char *const bad[] = {
-		"sate=prepared", "state=preparde", "state=",	"limit=501",  "limit=-1",
-		"limit=1x",	 "min_age=30",	   "min_age=5y", "order=old",  "fields=gidd",
-		"key=a",	 "id=123",	   "cursor=n5",	 "cursor=",    "limit=1&limit=2",
-		"group=a%00b",	 "id=" GID "&limit=4",
+		"sate=prepared",      "state=preparde", "state=",          "limit=501",
+		"limit=-1",           "limit=1x",       "min_age=30",      "min_age=5y",
+		"order=old",          "fields=gidd",    "key=a",           "id=123",
+		"cursor=n5",          "cursor=",        "limit=1&limit=2", "group=a%00b",
+		"id=" GID "&limit=4",
 	};
 	char target[256];
 
@@ -393,7 +406,9 @@ START_TEST(test_list)
 	json_t *page, *first;
 
 	start(HTTP_SERVING, false, 0);
-	a = get("/api/v1/transactions?state=parked,prepared&group=a%26b&min_age=5m&min_checks=2&order=newest"
+	a = get("/api/v1/"
+		"transactions?state=parked,prepared&group=a%26b&min_age=5m&min_checks=2&order="
+		"newest"
 		"&limit=2&cursor=n99",
 		"");
 	ck_assert_int_eq(status(a), 200);
@@ -406,7 +421,8 @@ START_TEST(test_list)
 	ck_assert_str_eq(json_string_value(json_object_get(first, "gid")), GID);
 	ck_assert_str_eq(json_string_value(json_object_get(first, "state")), "prepared");
 	ck_assert_str_eq(json_string_value(json_object_get(first, "etag")), "18446744073709551615");
-	ck_assert_str_eq(json_string_value(json_object_get(first, "arrived")), "2023-11-14T22:13:20.123Z");
+	ck_assert_str_eq(json_string_value(json_object_get(first, "arrived")),
+			 "2023-11-14T22:13:20.123Z");
 	ck_assert_int_eq(json_integer_value(json_object_get(first, "arrived_ms")), 1700000000123);
 	ck_assert_int_eq(json_integer_value(json_object_get(first, "age_ms")), 9877);
 	ck_assert(json_is_null(json_object_get(first, "decided")));
@@ -446,12 +462,14 @@ START_TEST(test_transaction)
 	ck_assert_int_eq(json_integer_value(json_object_get(part, "value_bytes")), 5);
 	json_decref(t);
 	ck_has(get(TXN "?payload=text", ""), "\"payload\":\"hello\",\"payload_cut\":false");
-	ck_has(get(TXN "?payload=base64&max=4", ""), "\"payload\":\"aGVsbA==\",\"payload_cut\":true");
+	ck_has(get(TXN "?payload=base64&max=4", ""),
+	       "\"payload\":\"aGVsbA==\",\"payload_cut\":true");
 	ck_assert_int_eq(status(get(TXN "?payload=text", "X-Forwarded-For: 9.9.9.9\r\n")), 403);
 	ck_assert_int_eq(status(talk("GET " TXN "?payload=text HTTP/1.1\r\nHost: evil.example\r\n"
 				     "Connection: close\r\n\r\n")),
 			 403);
-	ck_assert_int_eq(status(get("/api/v1/transactions/00000000000000000000000000000001", "")), 404);
+	ck_assert_int_eq(status(get("/api/v1/transactions/00000000000000000000000000000001", "")),
+			 404);
 	ck_assert_int_eq(status(get("/api/v1/transactions/nonsense", "")), 400);
 	ck_lacks(get(TXN, "X-Request-Id: a b\r\n"), "X-Request-Id");
 	stop();
@@ -531,7 +549,8 @@ START_TEST(test_metrics)
 	ck_lacks(a, "# EOF");
 	for (size_t i = 0; i < ARRAY_LEN(names); i++)
 		ck_has(a, names[i]);
-	a = get("/metrics", "Accept: application/openmetrics-text; version=1.0.0,text/plain;q=0.5\r\n");
+	a = get("/metrics",
+		"Accept: application/openmetrics-text; version=1.0.0,text/plain;q=0.5\r\n");
 	ck_has(a, "Content-Type: application/openmetrics-text; version=1.0.0; charset=utf-8\r\n");
 	ck_has(a, "# TYPE escrow_half_sends counter\n");
 	ck_has(a, "escrow_half_sends_total{result=\"ok\"} 0\n");
@@ -540,7 +559,7 @@ START_TEST(test_metrics)
 }
 END_TEST
 
-/* ---- commands ----------------------------------------------------------------------------------- */
+/* ---- commands ---------------------------------------------------------------------------- */
 
 /* Another's transaction would be decided by whoever can reach the port. */
 START_TEST(test_command_allowed)
@@ -549,12 +568,16 @@ START_TEST(test_command_allowed)
 	ck_assert_int_eq(status(post(TXN ":commit", "", "{\"reason\":\"x\"}")), 403);
 	ck_has(reply, "ESC-1101");
 	paper.http->conf.admin_write = true;
-	ck_assert_int_eq(status(post(TXN ":commit", "X-Forwarded-For: 1.2.3.4\r\n", "{\"reason\":\"x\"}")),
+	ck_assert_int_eq(status(post(TXN ":commit", "X-Forwarded-For: 1.2.3.4\r\n",
+				     "{\"reason\":\"x\"}")),
 			 403);
-	ck_assert_int_eq(status(post(TXN ":commit", "Origin: http://evil.example\r\n", "{\"reason\":\"x\"}")),
+	ck_assert_int_eq(status(post(TXN ":commit", "Origin: http://evil.example\r\n",
+				     "{\"reason\":\"x\"}")),
 			 403);
-	ck_assert_int_eq(status(post(TXN ":commit", "Origin: null\r\n", "{\"reason\":\"x\"}")), 403);
-	ck_assert_int_eq(status(post(TXN ":commit", "Sec-Fetch-Site: cross-site\r\n", "{\"reason\":\"x\"}")),
+	ck_assert_int_eq(status(post(TXN ":commit", "Origin: null\r\n", "{\"reason\":\"x\"}")),
+			 403);
+	ck_assert_int_eq(status(post(TXN ":commit", "Sec-Fetch-Site: cross-site\r\n",
+				     "{\"reason\":\"x\"}")),
 			 403);
 	ck_assert_int_eq(status(talk("POST " TXN ":commit HTTP/1.1\r\nHost: evil.example:7780\r\n"
 				     "Content-Type: application/json\r\nContent-Length: 14\r\n\r\n"
@@ -565,7 +588,8 @@ START_TEST(test_command_allowed)
 				     "{\"reason\":\"x\"}")),
 			 403);
 	ck_assert_int_eq(atomic_load(&paper.commands), 0);
-	ck_assert_int_eq(status(post(TXN ":commit", "Origin: http://localhost\r\n", "{\"reason\":\"x\"}")),
+	ck_assert_int_eq(status(post(TXN ":commit", "Origin: http://localhost\r\n",
+				     "{\"reason\":\"x\"}")),
 			 200);
 	ck_assert_int_eq(atomic_load(&paper.commands), 1);
 	stop();
@@ -583,7 +607,8 @@ START_TEST(test_command)
 		 "{\"reason\":\"order was \\u00e9t\xc3\xa9 \\\"x\\\"\",\"who\":\"ann\"}");
 	ck_assert_int_eq(status(a), 200);
 	ck_has(a, "Connection: close\r\n");
-	ck_has(a, "{\"outcome\":\"ok\",\"gid\":\"" GID "\",\"verb\":\"rollback\",\"state\":\"committed\"}");
+	ck_has(a, "{\"outcome\":\"ok\",\"gid\":\"" GID
+		  "\",\"verb\":\"rollback\",\"state\":\"committed\"}");
 	ck_assert_int_eq(gid_parse(STR(GID), &gid), 0);
 	ck_assert(gid_eq(paper.op.gid, gid));
 	ck_assert_int_eq(paper.op.verb, VERB_ROLLBACK);
@@ -617,7 +642,8 @@ START_TEST(test_command_body)
 		{ 400, "", "{\"reason\":\"a\",\"reason\":\"b\"}" },
 		{ 400, "", "{\"reason\":\"a\",\"force\":true}" },
 		{ 400, "", "{\"reason\":\"a\"} x" },
-		{ 400, "", "{\"reason\":[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[" },
+		{ 400, "",
+		  "{\"reason\":[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[" },
 		{ 400, "If-Match: 5\r\n", "{\"reason\":\"a\"}" },
 		{ 400, "If-Match: \"5\", \"6\"\r\n", "{\"reason\":\"a\"}" },
 		{ 400, "If-Match: W/\"5\"\r\n", "{\"reason\":\"a\"}" },
@@ -629,7 +655,8 @@ START_TEST(test_command_body)
 
 	start(HTTP_SERVING, true, 0);
 	for (size_t i = 0; i < ARRAY_LEN(bad); i++)
-		ck_assert_msg(status(post(TXN ":commit", bad[i].headers, bad[i].body)) == bad[i].status,
+		ck_assert_msg(status(post(TXN ":commit", bad[i].headers, bad[i].body)) ==
+				      bad[i].status,
 			      "%zu: %s", i, reply);
 	ck_assert_int_eq(status(post(TXN ":commit?reason=x", "", "{\"reason\":\"a\"}")), 400);
 	memset(body, ' ', sizeof(body) - 1);
@@ -647,17 +674,22 @@ START_TEST(test_command_answers)
 		int status;
 		const char *has;
 	} answers[] = {
-		{ ANSWER_BUSY, 503, "Retry-After: 1" },	  { ANSWER_DRAINING, 503, "\"retriable\":true" },
-		{ ANSWER_NOT_FOUND, 404, "ESC-1201" },	  { ANSWER_DECIDED, 409, "\"winner\":\"commit\"" },
-		{ ANSWER_STATE, 409, "ESC-1205" },	  { ANSWER_MOVED, 412, "ESC-1206" },
-		{ ANSWER_REFUSED, 422, "ESC-1207" },	  { ANSWER_FORBIDDEN, 403, "ESC-1104" },
+		{ ANSWER_BUSY, 503, "Retry-After: 1" },
+		{ ANSWER_DRAINING, 503, "\"retriable\":true" },
+		{ ANSWER_NOT_FOUND, 404, "ESC-1201" },
+		{ ANSWER_DECIDED, 409, "\"winner\":\"commit\"" },
+		{ ANSWER_STATE, 409, "ESC-1205" },
+		{ ANSWER_MOVED, 412, "ESC-1206" },
+		{ ANSWER_REFUSED, 422, "ESC-1207" },
+		{ ANSWER_FORBIDDEN, 403, "ESC-1104" },
 		{ ANSWER_STALE, 200, "\"outcome\":\"stale\"" },
 	};
 
 	start(HTTP_SERVING, true, 0);
 	for (size_t i = 0; i < ARRAY_LEN(answers); i++) {
 		atomic_store(&paper.answer, (int)answers[i].code);
-		ck_assert_int_eq(status(post(TXN ":commit", "", "{\"reason\":\"x\"}")), answers[i].status);
+		ck_assert_int_eq(status(post(TXN ":commit", "", "{\"reason\":\"x\"}")),
+				 answers[i].status);
 		ck_has(reply, answers[i].has);
 		json_decref(json_of(reply));
 	}
@@ -665,7 +697,7 @@ START_TEST(test_command_answers)
 }
 END_TEST
 
-/* ---- hostile peers ----------------------------------------------------------------------------------- */
+/* ---- hostile peers ----------------------------------------------------------------------- */
 
 /* A request hidden in another's body would pass a proxy that had refused it. */
 START_TEST(test_smuggling)
@@ -686,7 +718,8 @@ START_TEST(test_smuggling)
 
 		for (int post = 0; post < 2; post++) {
 			snprintf(text, sizeof(text),
-				 "%s HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n%s\r\n"
+				 "%s HTTP/1.1\r\nHost: localhost\r\nContent-Type: "
+				 "application/json\r\n%s\r\n"
 				 "POST " TXN ":commit HTTP/1.1\r\nHost: localhost\r\nContent-Type: "
 				 "application/json\r\nContent-Length: 14\r\n\r\n{\"reason\":\"x\"}",
 				 post ? "POST " TXN ":check" : "GET /api/v1/status", framing[i]);
@@ -699,11 +732,13 @@ START_TEST(test_smuggling)
 	}
 	ck_assert_int_eq(atomic_load(&paper.commands), 0);
 	/* A body where none belongs is read by nobody, so nothing behind it is either. */
-	ck_assert_int_eq(status(talk("GET /livez HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nhello")),
-			 400);
+	ck_assert_int_eq(
+		status(talk("GET /livez HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nhello")),
+		400);
 	ck_assert_int_eq(status(talk("GET /livez HTTP/1.1\r\n\r\n")), 400); /* no Host */
 	/* Chunked alone is fine. */
-	ck_assert_int_eq(status(talk("POST " TXN ":check HTTP/1.1\r\nHost: localhost\r\nContent-Type: "
+	ck_assert_int_eq(status(talk("POST " TXN
+				     ":check HTTP/1.1\r\nHost: localhost\r\nContent-Type: "
 				     "application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
 				     "e\r\n{\"reason\":\"x\"}\r\n0\r\n\r\n")),
 			 200);
@@ -720,8 +755,9 @@ START_TEST(test_endless_body)
 
 	start(HTTP_SERVING, true, 0);
 	fd = dial();
-	say(fd, "POST " TXN ":check HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
-		"Transfer-Encoding: chunked\r\n\r\n");
+	say(fd,
+	    "POST " TXN ":check HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+	    "Transfer-Encoding: chunked\r\n\r\n");
 	snprintf(chunk, sizeof(chunk), "2000\r\n%08192d\r\n", 1);
 	for (int i = 0; i < 9; i++)
 		say(fd, chunk);
@@ -838,13 +874,14 @@ START_TEST(test_256_connections)
 }
 END_TEST
 
-/* ---- small parts ---------------------------------------------------------------------------------------- */
+/* ---- small parts ------------------------------------------------------------------------- */
 
 /* Two daemons on one port would take turns with the operator's requests. */
 START_TEST(test_address)
 {
 	struct http_conf conf = { .version = "v", .revision = "r", .librdkafka = "k" };
-	static const char *const bad[] = { "127.0.0.1", "127.0.0.1:", ":80", "127.0.0.1:x", "[::1]" };
+	static const char *const bad[] = { "127.0.0.1", "127.0.0.1:", ":80", "127.0.0.1:x",
+					   "[::1]" };
 	struct http *h = NULL;
 	char address[64];
 
@@ -873,8 +910,9 @@ START_TEST(test_out)
 	out_base64(&o, NULL, STR("ab"));
 	out_close(&o, ']');
 	buf_u8(&b, '\0');
-	ck_assert_str_eq(b.data, "[\"a\\\"\\\\\\u000a\\u007f\xc3\xa9\xe2\x82\xac\xf0\x9f\x98\x80\","
-				 "\"\\ufffd\\ufffd\\ufffd\\ufffd\\ufffd\\ufffd\\ufffd\",0.5,\"YWI=\"]");
+	ck_assert_str_eq(b.data,
+			 "[\"a\\\"\\\\\\u000a\\u007f\xc3\xa9\xe2\x82\xac\xf0\x9f\x98\x80\","
+			 "\"\\ufffd\\ufffd\\ufffd\\ufffd\\ufffd\\ufffd\\ufffd\",0.5,\"YWI=\"]");
 	buf_free(&b);
 }
 END_TEST
@@ -882,8 +920,11 @@ END_TEST
 /* Latencies would be shown where there were none, or in the wrong bucket. */
 START_TEST(test_tally)
 {
-	struct note note = { .kind = NOTE_TRANSITION, .from = TXN_PREPARED, .to = TXN_COMMITTED,
-			     .gid = gid_make(1000, 0, 1) };
+	struct note note = { .kind = NOTE_TRANSITION,
+			     .from = TXN_PREPARED,
+			     .to = TXN_COMMITTED,
+			     .gid = gid_make(1000, 0, 1),
+			     .lasted_ns = -1 };
 	struct core_stats stats = { 0 };
 	static struct tally t;
 
@@ -891,6 +932,9 @@ START_TEST(test_tally)
 	ck_assert_uint_eq(t.decision.counts[3], 1);
 	tally_note(&t, &note, 900); /* the clock went back */
 	ck_assert_uint_eq(t.decision.counts[0], 1);
+	note.lasted_ns = 0; /* the core knows it */
+	tally_note(&t, &note, 5000);
+	ck_assert_uint_eq(t.decision.counts[0], 2);
 	ck_assert_int_eq(histogram_quantile_ns(&t.decision, tally_slow_ns, 0.99), 50 * NS_PER_MS);
 	for (int i = 0; i < 40; i++) {
 		stats.published = (uint64_t)i * 100;
