@@ -1118,7 +1118,7 @@ END_TEST
 START_TEST(receive_memory_has_a_roof)
 {
 	enum { PEERS = 20 };
-	static char frame[8 << 20];
+	static char frame[8 << 20], body[3 << 20];
 	struct remoting_conf conf = conf_default();
 	struct peer *peers[PEERS];
 	struct wire_command c;
@@ -1128,7 +1128,7 @@ START_TEST(receive_memory_has_a_roof)
 	conf.message_bytes = 4 << 20;
 	conf.receive_bytes = 4 << 20;
 	begin_with(&conf);
-	half_send(&c, WIRE_BINARY, WIRE_SEND_V2, STR(PROPERTIES), str_from(frame, 3 << 20), 4);
+	half_send(&c, WIRE_BINARY, WIRE_SEND_V2, STR(PROPERTIES), str_from(body, sizeof(body)), 4);
 	n = encode(&c, frame, sizeof(frame));
 	for (size_t i = 0; i < PEERS; i++) {
 		peers[i] = dial();
