@@ -395,7 +395,7 @@ read_small(struct conn *c)
 	if (used < 0)
 		broken(c);
 	else if (!c->closing)
-		carry(c, p + used, n - (size_t)used, used > 0);
+		carry(c, p + used, n - (size_t)used, used > 0 && c->skip == 0);
 }
 
 /* One read of a large frame, into its own buffer, never beyond its end. */
@@ -411,6 +411,7 @@ read_large(struct conn *c)
 		size_t more = min_u64(c->in.len, c->in_need - c->in.len);
 
 		if (r->stats.buffered + more > r->conf.receive_bytes) {
+			complain(c, "receive memory is out, a large frame waits");
 			c->starved = true;
 			list_move(&r->hungry, &c->hungry);
 			conn_interest(c);

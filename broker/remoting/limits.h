@@ -16,7 +16,8 @@
 #define LIMIT_READ_BYTES (256u << 10)
 /* A read is not begun with less room than this. */
 #define LIMIT_READ_MIN (16u << 10)
-/* Read memory of one turn, all connections; those that come later wait for the next turn. */
+/* Read memory of one turn, all connections; those that come later wait for the next turn.  Beside
+ * the receive memory of the configuration, which counts what outlives a turn. */
 #define LIMIT_TURN_READ_BYTES (16u << 20)
 /* A partial frame up to this size is copied in front of the next read; a longer one is gathered in
  * place, so that a message of megabytes is not copied again with each segment of TCP. */

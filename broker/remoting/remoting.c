@@ -282,7 +282,7 @@ remoting_answer(struct remoting *r, struct reply_to to, const struct answer *ans
 {
 	struct conn *c = conn_of(r, to.peer);
 
-	if (c && !c->closing) /* whoever is gone asks again elsewhere */
+	if (c) /* whoever is gone asks again elsewhere */
 		serve_answer(c, to.tag, answer);
 }
 

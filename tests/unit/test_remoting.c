@@ -15,6 +15,7 @@
 #include "remoting/limits.h"
 #include "remoting/remoting.h"
 #include "remoting/send.h"
+#include "sim/clock_sim.h"
 #include "sim/net_sim.h"
 #include "wire/wire.h"
 
@@ -1224,7 +1225,171 @@ START_TEST(a_draining_port_takes_no_newcomers)
 }
 END_TEST
 
-UNIT("remoting", a_route_names_one_broker_without_a_blank, what_cannot_be_served_is_not_started,
+START_TEST(what_came_before_garbage_is_still_answered)
+{
+	struct wire_command c;
+	char frame[512];
+	struct peer *p;
+	size_t n;
+
+	begin();
+	p = dial();
+	request(&c, WIRE_BINARY, WIRE_ROUTE, 6);
+	wire_add(&c, WIRE_STR("topic"), WIRE_STR("TBW102"));
+	n = encode(&c, frame, sizeof(frame));
+	memset(frame + n, 0xff, 16);
+	ck_assert(net_sim_send(p->client, frame, n + 16));
+	ck_assert(receive(p, &c));
+	ck_assert_int_eq(c.opaque, 6);
+	ck_assert(closed_after(p, 3));
+	ck_assert_uint_eq(remoting_stats(port)->malformed, 1);
+	hang_up(p);
+	end();
+}
+END_TEST
+
+START_TEST(the_vip_port_names_the_main_one)
+{
+	struct remoting_conf conf = conf_default();
+	struct wire_command c;
+	struct peer *p = mem_alloc(sizeof(*p));
+
+	conf.vip = true;
+	begin_with(&conf);
+	p->client = net_sim_connect(sim, "127.0.0.1:9874");
+	ck_assert_ptr_nonnull(p->client);
+	request(&c, WIRE_JSON, WIRE_ROUTE, 5);
+	wire_add(&c, WIRE_STR("topic"), WIRE_STR("TBW102"));
+	post(p, &c);
+	ck_assert(receive(p, &c));
+	ck_assert_mem_eq(c.body.p, ROUTE("127.0.0.1:9876", "4"), c.body.n);
+	wire_command_done(&c);
+	hang_up(p);
+	end();
+}
+END_TEST
+
+/* ---- any bytes whatever ------------------------------------------------------------------------ */
+
+static uint64_t story; /* what the core was told, as a hash */
+static bool broken;    /* it ended with the connection closed */
+
+static void
+hear(struct str s)
+{
+	story = hash_body(s.p, s.n, story).lo;
+}
+
+static void
+hear_all(void)
+{
+	for (uint32_t i = 0; i < fake.half_count; i++) {
+		const struct half_request *r = &fake.halves[i % SEEN];
+		const struct message *m = r->half.messages;
+
+		hear(r->half.group);
+		hear(r->half.key);
+		hear(r->half.edge);
+		hear(m->topic);
+		hear(m->value);
+		hear(m->headers.bytes);
+		hear(str_from(&r->half.body_hash, sizeof(r->half.body_hash)));
+	}
+}
+
+/* Some frames, one byte in a hundred of them changed. */
+static size_t
+draw_bytes(struct rng_sim *rng, char *to, size_t room)
+{
+	struct wire_command c;
+	size_t at = 0;
+
+	for (int i = 0; i < 8; i++) {
+		enum wire_type type = rng_sim_chance(rng, 500) ? WIRE_JSON : WIRE_BINARY;
+
+		switch (rng_sim_below(rng, 4)) {
+		case 0:
+			half_send(&c, type, WIRE_SEND, STR(PROPERTIES), STR("body"), 4);
+			break;
+		case 1:
+			half_send(&c, type, WIRE_SEND_V2, STR(PROPERTIES), STR(""), 5);
+			break;
+		case 2:
+			end_with(&c, type, "8", "true");
+			break;
+		default:
+			request(&c, type, WIRE_HEARTBEAT, 1);
+			c.body = WIRE_STR("{\"clientID\":\"x\",\"producerDataSet\":[{\"groupName\":\"g\"}]}");
+			break;
+		}
+		at += encode(&c, to + at, room - at);
+	}
+	for (size_t i = 0; i < at; i++)
+		if (rng_sim_chance(rng, 2))
+			to[i] = (char)rng_sim_next(rng);
+	return at;
+}
+
+/* Feeds them in pieces of at most PIECE bytes; the story and the bytes that came back. */
+static uint64_t
+tell(const char *bytes, size_t n, size_t piece)
+{
+	static char back[1 << 16];
+	size_t at = 0, got = 0;
+	struct peer *p;
+
+	begin();
+	story = 0;
+	fake.decide = hear_all;
+	p = dial();
+	turn();
+	while (at < n) {
+		size_t some = min_u64(piece, n - at);
+
+		if (!net_sim_send(p->client, bytes + at, some))
+			break;
+		at += some;
+		turn();
+	}
+	turns(3);
+	for (;;) {
+		size_t some = net_sim_recv(p->client, back + got, sizeof(back) - got, &p->closed);
+
+		if (some == 0)
+			break;
+		got += some;
+	}
+	hear(str_from(back, got));
+	story += p->closed;
+	broken = p->closed;
+	story = story * 31 + fake.half_total + fake.end_count * 1000;
+	hang_up(p);
+	end();
+	return story;
+}
+
+START_TEST(any_bytes_mean_the_same_however_they_are_split)
+{
+	static char bytes[64 << 10];
+	struct rng_sim rng;
+	uint32_t closed = 0;
+
+	rng_sim_init(&rng, 1);
+	for (int i = 0; i < 300; i++) {
+		size_t n = draw_bytes(&rng, bytes, sizeof(bytes));
+		uint64_t whole = tell(bytes, n, SIZE_MAX);
+
+		closed += broken;
+		ck_assert_msg(whole == tell(bytes, n, 1 + rng_sim_below(&rng, 7)), "round %d", i);
+	}
+	ck_assert_uint_gt(closed, 10); /* else nothing was broken, and nothing proved */
+	ck_assert_uint_lt(closed, 290);
+}
+END_TEST
+
+UNIT("remoting", what_came_before_garbage_is_still_answered, the_vip_port_names_the_main_one,
+     any_bytes_mean_the_same_however_they_are_split,
+     a_route_names_one_broker_without_a_blank, what_cannot_be_served_is_not_started,
      a_half_send_reaches_the_core_whole, what_is_refused_is_refused_before_the_core,
      one_way_requests_are_never_answered, a_compressed_body_is_the_same_message,
      decisions_reach_the_core_and_answers_the_client,
