@@ -51,7 +51,8 @@
 #define HTTP_PAYLOAD_MAX (1u << 20)  /* 400                                               */
 #define HTTP_TIMELINE 64	     /* events of one transaction                         */
 #define HTTP_TOPICS_MAX 10000u	     /* metrics.max_topics                                */
-#define HTTP_TURN_MAILS 32	     /* requests looked at in one turn; the rest waits      */
+#define HTTP_TURN_COST 32	     /* of the requests looked at in one turn; the rest waits */
+#define HTTP_LIST_COST 8	     /* a list looks at up to LIMIT_LIST_SCAN rows; others: 1 */
 #define HTTP_ALARMS 16		     /* last errors kept for the status                    */
 #define HTTP_WHY_BYTES 256
 

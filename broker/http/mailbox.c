@@ -85,7 +85,9 @@ take(struct mailbox *mb)
 void
 mailbox_turn(struct mailbox *mb, const struct clerk *clerk, int64_t now_ns)
 {
-	for (int i = 0; i < HTTP_TURN_MAILS; i++) {
+	int cost = 0;
+
+	while (cost < HTTP_TURN_COST) {
 		struct mail *m;
 
 		if (!atomic_load(&mb->any))
@@ -93,6 +95,7 @@ mailbox_turn(struct mailbox *mb, const struct clerk *clerk, int64_t now_ns)
 		m = take(mb);
 		if (!m)
 			return;
+		cost += m->kind == MAIL_LIST ? HTTP_LIST_COST : 1;
 		/* Among the waiting first: an answer may come from inside fill(). */
 		list_add_tail(&mb->waiting, &m->node);
 		if (clerk->fill(clerk->arg, m, now_ns))

@@ -2,7 +2,7 @@
  * serve.h -- the clerk: fills mails from the core, on the loop's thread.
  *
  * The only file of this folder that reads core, journal, relay and remoting; everything that
- * leaves it is a copy.  A turn's mails are bounded (HTTP_TURN_MAILS) and so is each of them: a
+ * leaves it is a copy.  A turn's mails are bounded (HTTP_TURN_COST) and so is each of them: a
  * list looks at LIMIT_LIST_SCAN rows, a page has LIMIT_LIST_PAGE.
  */
 #ifndef SERVE_H

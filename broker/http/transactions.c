@@ -551,6 +551,8 @@ txn_tell(struct request *r)
 	write_row(&o, FIELDS_ALL, &m->rows[0], m->wall_ms);
 	if (m->half)
 		write_half(&o, r);
+	else if (m->half_err)
+		out_text(&o, "body_error", err_text(m->half_err));
 	out_open(&o, "timeline", '[');
 	for (uint32_t i = 0; i < m->timeline_count; i++)
 		write_event(&o, &m->timeline[i]);
