@@ -21,8 +21,8 @@
  *     the kernel may have dropped the dirty pages and forgotten the error;
  *   - a name made, renamed or removed survives a crash only after sync_dir() ended;
  *   - allocate() reserves [0, LEN) and writes zeroes where the file has no bytes
- *     yet; slowly and in the background, so that it never stalls a sync for long;
- *     ERR_NOSPACE leaves what it had done;
+ *     yet; slowly and in the background, so that it never stalls a sync for long; an
+ *     end with 0 means that they are durable too.  ERR_NOSPACE leaves what it had done;
  *   - wait() sleeps until next() has something or nothing is under way: only for
  *     recovery and shutdown, never in the loop.  The loop is woken through wake().
  *
@@ -44,6 +44,7 @@ struct disk_done {
 	uint64_t token;
 	int err;
 	size_t len;
+	int64_t ns;			/* of a sync: how long it took, for estimates only */
 };
 
 struct disk_ops {

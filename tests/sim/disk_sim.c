@@ -1,0 +1,878 @@
+/*
+ * disk_sim.c -- files as two byte arrays, what the process sees and what a power cut leaves.
+ *
+ * A write marks, for each 512-byte unit, the range of bytes that changed.  A sync takes a snapshot
+ * when it begins, because only what was written before counts, and becomes durable when its
+ * end is handed out.  Names are a list of steps replayed onto the durable directory.
+ */
+#include "sim/disk_sim.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/base.h"
+#include "base/err.h"
+#include "base/hash.h"
+
+#define UNIT 512
+#define NAMES_MAX 1024
+#define PENDING_MAX 4096
+
+struct inode {
+	unsigned refs;
+	uint8_t *now;	  /* what the process sees                                         */
+	uint8_t *durable; /* what a cut leaves for certain                                 */
+	size_t cap;
+	size_t size;
+	size_t durable_size;
+	struct range {
+		uint16_t lo, hi; /* changed since the last sync; hi 0: nothing              */
+		uint32_t stamp;	 /* of the last write to it                                */
+	} *units;
+	bool poisoned;
+};
+
+struct name {
+	char text[64];
+	struct inode *inode;
+};
+
+struct directory {
+	struct name names[NAMES_MAX];
+	size_t count;
+};
+
+enum step_kind { STEP_MAKE, STEP_RENAME, STEP_REMOVE };
+
+struct step {
+	enum step_kind kind;
+	char from[64];
+	char to[64];
+	struct inode *inode; /* MAKE */
+};
+
+struct snapshot {
+	size_t unit;
+	struct range range;
+	uint8_t bytes[UNIT];
+};
+
+enum pending_kind { PENDING_READ, PENDING_SYNC, PENDING_ALLOCATE, PENDING_DIR };
+
+struct pending {
+	enum pending_kind kind;
+	uint64_t token;
+	uint64_t order;
+	uint32_t delay;
+	int err;
+	struct inode *inode;
+	uint64_t offset;
+	void *buf;
+	size_t len;
+	struct snapshot *snapshot;
+	size_t snapshot_count;
+	size_t size;
+	size_t steps; /* DIR: how many of the steps it covers                               */
+	bool flip;
+};
+
+struct disk_file {
+	struct disk_sim *disk;
+	struct inode *inode;
+	uint64_t life; /* of the disk when it was opened                                    */
+};
+
+struct disk_sim {
+	struct disk disk;
+	uint64_t rng;
+	struct disk_sim_knobs knobs;
+	struct disk_sim_counts counts;
+	struct directory now;
+	struct directory durable;
+	struct step *steps;
+	size_t step_count, step_cap;
+	struct pending *pending;
+	size_t pending_count;
+	uint64_t order;
+	uint32_t stamp;
+	uint64_t life;
+	bool locked;
+	bool stopped;
+	void (*wake)(void *arg);
+	void *wake_arg;
+};
+
+static uint64_t
+draw(struct disk_sim *d)
+{
+	return hash_u64(d->rng++);
+}
+
+static bool
+strikes(struct disk_sim *d, uint64_t *countdown)
+{
+	if (*countdown == 0 || --*countdown)
+		return false;
+	d->counts.faults++;
+	return true;
+}
+
+/* A step that changes something; false: the power is gone. */
+static bool
+step(struct disk_sim *d)
+{
+	if (d->stopped)
+		return false;
+	d->counts.steps++;
+	/* The step itself still happens: it is what a cut tears. */
+	if (strikes(d, &d->knobs.stop))
+		d->stopped = true;
+	return true;
+}
+
+/* ---- inodes and names -------------------------------------------------------------------- */
+
+static void
+inode_unref(struct inode *i)
+{
+	if (--i->refs)
+		return;
+	mem_free(i->now);
+	mem_free(i->durable);
+	mem_free(i->units);
+	mem_free(i);
+}
+
+static void
+inode_fit(struct inode *i, size_t size)
+{
+	size_t cap = (size + 4095) / 4096 * 4096;
+
+	if (cap <= i->cap)
+		return;
+	i->now = mem_grow(i->now, cap);
+	i->durable = mem_grow(i->durable, cap);
+	i->units = mem_grow(i->units, cap / UNIT * sizeof(*i->units));
+	memset(i->now + i->cap, 0, cap - i->cap);
+	memset(i->durable + i->cap, 0, cap - i->cap);
+	memset(i->units + i->cap / UNIT, 0, (cap - i->cap) / UNIT * sizeof(*i->units));
+	i->cap = cap;
+}
+
+static void
+inode_write(struct disk_sim *d, struct inode *i, size_t offset, const uint8_t *p, size_t n)
+{
+	inode_fit(i, offset + n);
+	if (n == 0)
+		return;
+	if (p)
+		memcpy(i->now + offset, p, n);
+	else
+		memset(i->now + offset, 0, n);
+	d->stamp++;
+	for (size_t u = offset / UNIT; u <= (offset + n - 1) / UNIT; u++) {
+		size_t lo = offset > u * UNIT ? offset - u * UNIT : 0;
+		size_t hi = offset + n < (u + 1) * UNIT ? offset + n - u * UNIT : UNIT;
+		struct range *r = &i->units[u];
+
+		if (r->hi == 0)
+			r->lo = (uint16_t)lo;
+		r->lo = r->lo < lo ? r->lo : (uint16_t)lo;
+		r->hi = r->hi > hi ? r->hi : (uint16_t)hi;
+		r->stamp = d->stamp;
+	}
+	if (offset + n > i->size)
+		i->size = offset + n;
+}
+
+static struct name *
+find(struct directory *dir, const char *text)
+{
+	for (size_t i = 0; i < dir->count; i++)
+		if (strcmp(dir->names[i].text, text) == 0)
+			return &dir->names[i];
+	return NULL;
+}
+
+static void
+copy_name(char to[64], const char *from)
+{
+	size_t n = strlen(from);
+
+	CHECK(n > 0 && n < 64 && !strchr(from, '/'), n);
+	memcpy(to, from, n + 1);
+}
+
+static void
+unname(struct directory *dir, struct name *n)
+{
+	inode_unref(n->inode);
+	*n = dir->names[--dir->count];
+}
+
+static void
+link_name(struct directory *dir, const char *text, struct inode *inode)
+{
+	struct name *n = find(dir, text);
+
+	inode->refs++;
+	if (n) {
+		inode_unref(n->inode);
+		n->inode = inode;
+		return;
+	}
+	CHECK(dir->count < NAMES_MAX, dir->count);
+	n = &dir->names[dir->count++];
+	copy_name(n->text, text);
+	n->inode = inode;
+}
+
+static void
+apply(struct directory *dir, const struct step *s)
+{
+	struct name *n;
+
+	switch (s->kind) {
+	case STEP_MAKE:
+		link_name(dir, s->to, s->inode);
+		return;
+	case STEP_REMOVE:
+		n = find(dir, s->from);
+		if (n)
+			unname(dir, n);
+		return;
+	case STEP_RENAME:
+		n = find(dir, s->from);
+		/* The step that made it was lost: so is this one. */
+		if (!n)
+			return;
+		link_name(dir, s->to, n->inode);
+		n = find(dir, s->from);
+		unname(dir, n);
+		return;
+	}
+}
+
+static void
+remember(struct disk_sim *d, enum step_kind kind, const char *from, const char *to, struct inode *inode)
+{
+	struct step *s;
+
+	if (d->step_count == d->step_cap) {
+		d->step_cap = d->step_cap ? d->step_cap * 2 : 64;
+		d->steps = mem_grow(d->steps, d->step_cap * sizeof(*d->steps));
+	}
+	s = &d->steps[d->step_count++];
+	memset(s, 0, sizeof(*s));
+	s->kind = kind;
+	if (from)
+		copy_name(s->from, from);
+	if (to)
+		copy_name(s->to, to);
+	s->inode = inode;
+	if (inode)
+		inode->refs++;
+	apply(&d->now, s);
+}
+
+static void
+forget_steps(struct disk_sim *d, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		if (d->steps[i].inode)
+			inode_unref(d->steps[i].inode);
+	memmove(d->steps, d->steps + n, (d->step_count - n) * sizeof(*d->steps));
+	d->step_count -= n;
+	for (size_t i = 0; i < d->pending_count; i++) {
+		struct pending *p = &d->pending[i];
+
+		p->steps = p->steps > n ? p->steps - n : 0;
+	}
+}
+
+/* ---- what ends later ------------------------------------------------------------------------ */
+
+static struct pending *
+begin(struct disk_sim *d, enum pending_kind kind, uint64_t token, struct inode *inode)
+{
+	struct pending *p;
+
+	CHECK(d->pending_count < PENDING_MAX, token);
+	p = &d->pending[d->pending_count++];
+	memset(p, 0, sizeof(*p));
+	p->kind = kind;
+	p->token = token;
+	p->order = d->order++;
+	p->delay = d->knobs.delay_max ? (uint32_t)(draw(d) % (d->knobs.delay_max + 1)) : 0;
+	p->inode = inode;
+	if (inode)
+		inode->refs++;
+	return p;
+}
+
+static void
+drop(struct disk_sim *d, struct pending *p)
+{
+	if (p->inode)
+		inode_unref(p->inode);
+	mem_free(p->snapshot);
+	*p = d->pending[--d->pending_count];
+}
+
+static void
+take_snapshot(struct pending *p, const struct inode *i)
+{
+	size_t n = 0;
+
+	for (size_t u = 0; u < i->cap / UNIT; u++)
+		n += i->units[u].hi != 0;
+	p->snapshot = mem_alloc((n + 1) * sizeof(*p->snapshot));
+	for (size_t u = 0; u < i->cap / UNIT; u++) {
+		if (!i->units[u].hi)
+			continue;
+		p->snapshot[p->snapshot_count].unit = u;
+		p->snapshot[p->snapshot_count].range = i->units[u];
+		memcpy(p->snapshot[p->snapshot_count].bytes, i->now + u * UNIT, UNIT);
+		p->snapshot_count++;
+	}
+	p->size = i->size;
+}
+
+static void
+make_durable(struct pending *p, bool really)
+{
+	struct inode *i = p->inode;
+
+	for (size_t k = 0; k < p->snapshot_count; k++) {
+		const struct snapshot *s = &p->snapshot[k];
+		struct range *r = &i->units[s->unit];
+
+		if (really)
+			memcpy(i->durable + s->unit * UNIT + s->range.lo, s->bytes + s->range.lo,
+			       (size_t)(s->range.hi - s->range.lo));
+		if (r->stamp == s->range.stamp)
+			r->hi = 0;
+	}
+	if (really && p->size > i->durable_size)
+		i->durable_size = p->size;
+}
+
+static size_t
+finish_read(struct disk_sim *d, struct pending *p)
+{
+	size_t n = p->offset >= p->inode->size ? 0 : p->inode->size - (size_t)p->offset;
+
+	n = n < p->len ? n : p->len;
+	memcpy(p->buf, p->inode->now + p->offset, n);
+	if (p->flip && n) {
+		size_t bit = draw(d) % (n * 8);
+
+		((uint8_t *)p->buf)[bit / 8] ^= (uint8_t)(1 << bit % 8);
+	}
+	return n;
+}
+
+static struct disk_done
+finish(struct disk_sim *d, struct pending *p)
+{
+	struct disk_done done = { .token = p->token, .err = p->err };
+
+	switch (p->kind) {
+	case PENDING_READ:
+		if (!p->err)
+			done.len = finish_read(d, p);
+		break;
+	case PENDING_SYNC:
+		done.ns = d->knobs.sync_ns;
+		if (p->inode->poisoned)
+			done.err = ERR_IO;
+		/* After a lie the pages are clean, and the next power cut shows the truth. */
+		make_durable(p, !done.err || (p->err && d->knobs.lie == DISK_SIM_WRITTEN));
+		break;
+	case PENDING_ALLOCATE:
+		if (!p->err)
+			make_durable(p, true);
+		break;
+	case PENDING_DIR:
+		if (p->err)
+			break;
+		for (size_t i = 0; i < p->steps; i++)
+			apply(&d->durable, &d->steps[i]);
+		forget_steps(d, p->steps);
+		break;
+	}
+	return done;
+}
+
+/* ---- the operations --------------------------------------------------------------------------- */
+
+static struct disk_sim *
+sim(struct disk *disk)
+{
+	return CONTAINER_OF(disk, struct disk_sim, disk);
+}
+
+static bool
+alive(const struct disk_file *f)
+{
+	return !f->disk->stopped && f->life == f->disk->life;
+}
+
+static int
+sim_lock(struct disk *disk)
+{
+	struct disk_sim *d = sim(disk);
+
+	if (d->stopped)
+		return ERR_IO;
+	if (d->locked)
+		return ERR_LOCKED;
+	d->locked = true;
+	return 0;
+}
+
+static int
+sim_list(struct disk *disk, void (*each)(void *arg, const char *name, uint64_t size), void *arg)
+{
+	struct disk_sim *d = sim(disk);
+
+	if (d->stopped)
+		return ERR_IO;
+	for (size_t i = 0; i < d->now.count; i++)
+		each(arg, d->now.names[i].text, d->now.names[i].inode->size);
+	return 0;
+}
+
+static int
+sim_open(struct disk *disk, const char *name, bool create, struct disk_file **ret_file)
+{
+	struct disk_sim *d = sim(disk);
+	struct name *n = find(&d->now, name);
+	struct inode *inode;
+	struct disk_file *f;
+
+	if (d->stopped)
+		return ERR_IO;
+	if (create && n)
+		return ERR_EXISTS;
+	if (!create && !n)
+		return ERR_NOTFOUND;
+	if (create) {
+		if (!step(d))
+			return ERR_IO;
+		inode = mem_alloc(sizeof(*inode));
+		remember(d, STEP_MAKE, NULL, name, inode);
+	} else {
+		inode = n->inode;
+	}
+	inode->refs++;
+	f = mem_alloc(sizeof(*f));
+	f->disk = d;
+	f->inode = inode;
+	f->life = d->life;
+	*ret_file = f;
+	return 0;
+}
+
+static int
+sim_size(struct disk_file *f, uint64_t *ret_size)
+{
+	if (!alive(f))
+		return ERR_IO;
+	*ret_size = f->inode->size;
+	return 0;
+}
+
+static uint64_t
+used(struct disk_sim *d)
+{
+	uint64_t n = 0;
+
+	for (size_t i = 0; i < d->now.count; i++)
+		n += d->now.names[i].inode->size;
+	return n;
+}
+
+static bool
+fits(struct disk_sim *d, struct inode *i, uint64_t size)
+{
+	return !d->knobs.capacity || size <= i->size ||
+	       used(d) + (size - i->size) <= d->knobs.capacity;
+}
+
+static int
+sim_allocate(struct disk_file *f, uint64_t len, uint64_t token)
+{
+	struct disk_sim *d = f->disk;
+	struct pending *p;
+
+	if (!alive(f) || !step(d))
+		return ERR_IO;
+	d->counts.allocates++;
+	p = begin(d, PENDING_ALLOCATE, token, f->inode);
+	if (strikes(d, &d->knobs.fail_allocate) || !fits(d, f->inode, len)) {
+		p->err = ERR_NOSPACE;
+		return 0;
+	}
+	if (len > f->inode->size)
+		inode_write(d, f->inode, f->inode->size, NULL, (size_t)(len - f->inode->size));
+	take_snapshot(p, f->inode);
+	return 0;
+}
+
+static int
+sim_read(struct disk_file *f, uint64_t offset, void *buf, size_t len, uint64_t token)
+{
+	struct disk_sim *d = f->disk;
+	struct pending *p;
+
+	if (!alive(f))
+		return ERR_IO;
+	d->counts.reads++;
+	p = begin(d, PENDING_READ, token, f->inode);
+	p->offset = offset;
+	p->buf = buf;
+	p->len = len;
+	p->err = strikes(d, &d->knobs.fail_read) ? ERR_IO : 0;
+	p->flip = strikes(d, &d->knobs.flip_read);
+	return 0;
+}
+
+static int
+sim_write(struct disk_file *f, uint64_t offset, const struct iovec *iov, int iov_count)
+{
+	struct disk_sim *d = f->disk;
+	uint64_t end = offset;
+
+	if (!alive(f) || !step(d) || f->inode->poisoned)
+		return ERR_IO;
+	d->counts.writes++;
+	for (int i = 0; i < iov_count; i++)
+		end += iov[i].iov_len;
+	if (strikes(d, &d->knobs.fail_write)) {
+		f->inode->poisoned = true;
+		return ERR_IO;
+	}
+	if (!fits(d, f->inode, end)) {
+		f->inode->poisoned = true;
+		return ERR_NOSPACE;
+	}
+	for (int i = 0; i < iov_count; i++) {
+		inode_write(d, f->inode, (size_t)offset, iov[i].iov_base, iov[i].iov_len);
+		offset += iov[i].iov_len;
+	}
+	return 0;
+}
+
+static int
+sim_sync(struct disk_file *f, uint64_t token)
+{
+	struct disk_sim *d = f->disk;
+	struct pending *p;
+
+	if (!alive(f) || !step(d))
+		return ERR_IO;
+	d->counts.syncs++;
+	p = begin(d, PENDING_SYNC, token, f->inode);
+	take_snapshot(p, f->inode);
+	if (f->inode->poisoned) {
+		p->err = ERR_IO;
+	} else if (strikes(d, &d->knobs.fail_sync)) {
+		f->inode->poisoned = true;
+		p->err = ERR_IO;
+	}
+	return 0;
+}
+
+static int
+sim_close(struct disk_file *f)
+{
+	for (size_t i = 0; f->life == f->disk->life && i < f->disk->pending_count; i++)
+		CHECK(f->disk->pending[i].inode != f->inode || f->inode->refs > 2, i);
+	inode_unref(f->inode);
+	mem_free(f);
+	return 0;
+}
+
+static int
+sim_rename(struct disk *disk, const char *from, const char *to)
+{
+	struct disk_sim *d = sim(disk);
+
+	if (!find(&d->now, from))
+		return d->stopped ? ERR_IO : ERR_NOTFOUND;
+	if (!step(d))
+		return ERR_IO;
+	d->counts.renames++;
+	if (strikes(d, &d->knobs.fail_rename))
+		return ERR_IO;
+	remember(d, STEP_RENAME, from, to, NULL);
+	return 0;
+}
+
+static int
+sim_remove(struct disk *disk, const char *name)
+{
+	struct disk_sim *d = sim(disk);
+
+	if (!find(&d->now, name))
+		return d->stopped ? ERR_IO : ERR_NOTFOUND;
+	if (!step(d))
+		return ERR_IO;
+	remember(d, STEP_REMOVE, name, NULL, NULL);
+	return 0;
+}
+
+static int
+sim_sync_dir(struct disk *disk, uint64_t token)
+{
+	struct disk_sim *d = sim(disk);
+
+	if (!step(d))
+		return ERR_IO;
+	d->counts.dir_syncs++;
+	begin(d, PENDING_DIR, token, NULL)->steps = d->step_count;
+	return 0;
+}
+
+/* The one to end now: no delay left; among those, the first begun. */
+static bool
+sim_next(struct disk *disk, struct disk_done *ret_done)
+{
+	struct disk_sim *d = sim(disk);
+	struct pending *best = NULL;
+
+	if (d->stopped)
+		return false;
+	for (size_t i = 0; i < d->pending_count; i++) {
+		struct pending *p = &d->pending[i];
+
+		if (p->delay == 0 && (!best || p->order < best->order))
+			best = p;
+	}
+	if (!best) {
+		for (size_t i = 0; i < d->pending_count; i++)
+			d->pending[i].delay--;
+		return false;
+	}
+	/* The end of a sync or allocation changes what a cut would leave. */
+	if (best->kind != PENDING_READ && !step(d))
+		return false;
+	*ret_done = finish(d, best);
+	drop(d, best);
+	return true;
+}
+
+static void
+sim_wait(struct disk *disk)
+{
+	struct disk_sim *d = sim(disk);
+	uint32_t least = UINT32_MAX;
+
+	for (size_t i = 0; i < d->pending_count; i++)
+		least = d->pending[i].delay < least ? d->pending[i].delay : least;
+	for (size_t i = 0; i < d->pending_count; i++)
+		d->pending[i].delay -= least;
+}
+
+static void
+sim_wake(struct disk *disk, void (*wake)(void *arg), void *arg)
+{
+	sim(disk)->wake = wake;
+	sim(disk)->wake_arg = arg;
+}
+
+static void
+sim_free(struct disk *disk)
+{
+	struct disk_sim *d = sim(disk);
+
+	while (d->pending_count)
+		drop(d, &d->pending[0]);
+	forget_steps(d, d->step_count);
+	while (d->now.count)
+		unname(&d->now, &d->now.names[0]);
+	while (d->durable.count)
+		unname(&d->durable, &d->durable.names[0]);
+	mem_free(d->steps);
+	mem_free(d->pending);
+	mem_free(d);
+}
+
+/* ---- what only a simulated disk can do ------------------------------------------------------- */
+
+struct disk_sim *
+disk_sim_new(uint64_t seed)
+{
+	static const struct disk_ops ops = {
+		.lock = sim_lock, .list = sim_list, .open = sim_open, .size = sim_size,
+		.allocate = sim_allocate, .read = sim_read, .write = sim_write, .sync = sim_sync,
+		.close = sim_close, .rename = sim_rename, .remove = sim_remove,
+		.sync_dir = sim_sync_dir, .next = sim_next, .wait = sim_wait, .wake = sim_wake,
+		.free = sim_free,
+	};
+	struct disk_sim *d = mem_alloc(sizeof(*d));
+
+	d->disk.ops = &ops;
+	d->rng = hash_u64(seed);
+	d->knobs.unit = UNIT;
+	d->knobs.sync_ns = 100000;
+	d->pending = mem_alloc(PENDING_MAX * sizeof(*d->pending));
+	return d;
+}
+
+struct disk *
+disk_sim_disk(struct disk_sim *d)
+{
+	return &d->disk;
+}
+
+struct disk_sim_knobs *
+disk_sim_knobs(struct disk_sim *d)
+{
+	return &d->knobs;
+}
+
+const struct disk_sim_counts *
+disk_sim_counts(const struct disk_sim *d)
+{
+	return &d->counts;
+}
+
+bool
+disk_sim_stopped(const struct disk_sim *d)
+{
+	return d->stopped;
+}
+
+size_t
+disk_sim_pending(const struct disk_sim *d)
+{
+	return d->pending_count;
+}
+
+void
+disk_sim_kill(struct disk_sim *d)
+{
+	d->counts.kills++;
+	while (d->pending_count) {
+		/* A sync that was begun may have come to its end or not: it has not. */
+		drop(d, &d->pending[0]);
+	}
+	/* A new process opens the file anew, and the kernel has forgotten the error. */
+	for (size_t i = 0; i < d->now.count; i++)
+		d->now.names[i].inode->poisoned = false;
+	d->life++;
+	d->locked = false;
+	d->stopped = false;
+	d->knobs.stop = 0;
+}
+
+enum fate { FATE_NEW, FATE_OLD, FATE_ZERO, FATE_GARBAGE, FATE_TORN };
+
+static enum fate
+draw_fate(struct disk_sim *d)
+{
+	uint64_t x = draw(d) % 100;
+
+	if (d->knobs.tidy_crash)
+		return FATE_OLD;
+	return x < 40 ? FATE_NEW : x < 70 ? FATE_OLD : x < 80 ? FATE_ZERO : x < 90 ? FATE_GARBAGE : FATE_TORN;
+}
+
+/* What the disk holds of unit U after a cut, of the range that was not synced. */
+static void
+decide_unit(struct disk_sim *d, struct inode *i, size_t u, enum fate fate)
+{
+	struct range *r = &i->units[u];
+	uint8_t *disk = i->durable + u * UNIT;
+	const uint8_t *cache = i->now + u * UNIT;
+	size_t n = (size_t)(r->hi - r->lo), cut;
+
+	switch (fate) {
+	case FATE_NEW:
+		memcpy(disk + r->lo, cache + r->lo, n);
+		break;
+	case FATE_OLD:
+		d->counts.units_lost++;
+		break;
+	case FATE_ZERO:
+		memset(disk + r->lo, 0, n);
+		d->counts.units_damaged++;
+		break;
+	case FATE_GARBAGE:
+		for (size_t k = r->lo; k < r->hi; k++)
+			disk[k] = (uint8_t)draw(d);
+		d->counts.units_damaged++;
+		break;
+	case FATE_TORN:
+		cut = draw(d) % (n + 1);
+		memcpy(disk + r->lo, cache + r->lo, cut);
+		d->counts.units_damaged++;
+		break;
+	}
+	r->hi = 0;
+}
+
+static void
+crash_inode(struct disk_sim *d, struct inode *i)
+{
+	size_t per_fate = d->knobs.unit / UNIT;
+	enum fate fate = FATE_OLD;
+	size_t last = SIZE_MAX;
+
+	for (size_t u = 0; u < i->cap / UNIT; u++) {
+		if (!i->units[u].hi)
+			continue;
+		if (u / per_fate != last)
+			fate = draw_fate(d);
+		last = u / per_fate;
+		decide_unit(d, i, u, fate);
+	}
+	if (i->size != i->durable_size && !d->knobs.tidy_crash && draw(d) % 2)
+		i->durable_size = i->size;
+	i->size = i->durable_size;
+	memset(i->durable + i->size, 0, i->cap - i->size);
+	memcpy(i->now, i->durable, i->cap);
+	i->poisoned = false;
+}
+
+void
+disk_sim_crash(struct disk_sim *d)
+{
+	disk_sim_kill(d);
+	d->counts.kills--;
+	d->counts.crashes++;
+	for (size_t i = 0; i < d->step_count; i++)
+		if (!d->knobs.tidy_crash && draw(d) % 2)
+			apply(&d->durable, &d->steps[i]);
+	forget_steps(d, d->step_count);
+	while (d->now.count)
+		unname(&d->now, &d->now.names[0]);
+	for (size_t i = 0; i < d->durable.count; i++) {
+		link_name(&d->now, d->durable.names[i].text, d->durable.names[i].inode);
+		crash_inode(d, d->durable.names[i].inode);
+	}
+}
+
+uint8_t *
+disk_sim_bytes(struct disk_sim *d, const char *name, size_t *ret_len)
+{
+	struct name *n = find(&d->now, name);
+
+	if (!n)
+		return NULL;
+	*ret_len = n->inode->size;
+	return n->inode->now;
+}
+
+void
+disk_sim_flip(struct disk_sim *d, const char *name, size_t bit)
+{
+	struct name *n = find(&d->now, name);
+
+	CHECK(n && bit / 8 < n->inode->size, bit);
+	n->inode->now[bit / 8] ^= (uint8_t)(1 << bit % 8);
+	n->inode->durable[bit / 8] ^= (uint8_t)(1 << bit % 8);
+	d->counts.faults++;
+}

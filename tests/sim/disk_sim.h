@@ -1,0 +1,72 @@
+/*
+ * disk_sim.h -- a disk in memory that forgets what was not synced, and fails on request.
+ *
+ *      file    | durable bytes | dirty ranges, by 512-byte unit |
+ *      names   | durable       | steps since sync_dir()         |
+ *
+ * Everything is a function of the seed and of the calls made.  Honours the contract of disk.h
+ * (tests/contract/test_disk.c checks it like the real one) and adds what only a simulated disk can
+ * do: disk_sim_crash() cuts the power, disk_sim_kill() the process.
+ *
+ * At a power cut, of every unit the bytes written since the last sync (and no other: power-safe
+ * overwrite is assumed) are independently new, old, zero, garbage, or torn; a file's size, and
+ * every step in the directory, is kept or lost, independently.
+ */
+#ifndef DISK_SIM_H
+#define DISK_SIM_H
+
+#include "world/disk.h"
+
+enum disk_sim_lie {
+	DISK_SIM_LOST,	  /* a failed sync: pages are clean in memory and absent on disk       */
+	DISK_SIM_WRITTEN, /* a failed sync: the data is there all the same                     */
+};
+
+/* The call at which a fault strikes: 0 never, 1 the next one, and so on.  Counted down. */
+struct disk_sim_knobs {
+	uint64_t fail_write;
+	uint64_t fail_sync;
+	enum disk_sim_lie lie;
+	uint64_t fail_read;	/* ERR_IO                                              */
+	uint64_t fail_allocate; /* ERR_NOSPACE                                         */
+	uint64_t fail_rename;
+	uint64_t flip_read;	/* one bit of what is read is wrong                    */
+	uint64_t stop;		/* a step that changes something: afterwards nothing works, */
+				/* as at a power cut that nobody has noticed yet        */
+	uint64_t capacity;	/* bytes of all files; 0: no end                       */
+	uint32_t delay_max;	/* ends come up to so many polls late, in any order     */
+	uint32_t unit;		/* what tears together: 512 or 4096                    */
+	int64_t sync_ns;	/* how long a sync claims to have taken                */
+	bool tidy_crash;	/* at a cut what was not synced is just gone            */
+};
+
+struct disk_sim_counts {
+	uint64_t steps; /* that changed something: the places where a cut can fall          */
+	uint64_t writes, syncs, reads, allocates, renames, dir_syncs;
+	uint64_t crashes, kills;
+	uint64_t faults;       /* that struck                                               */
+	uint64_t units_damaged; /* at cuts: neither old nor new                              */
+	uint64_t units_lost;    /* at cuts: old where new was written                        */
+};
+
+struct disk_sim;
+
+struct disk_sim *disk_sim_new(uint64_t seed);
+struct disk *disk_sim_disk(struct disk_sim *d);
+struct disk_sim_knobs *disk_sim_knobs(struct disk_sim *d);
+const struct disk_sim_counts *disk_sim_counts(const struct disk_sim *d);
+
+/* The power goes and comes back.  Handles of before are dead: only close() them.  Drops the lock. */
+void disk_sim_crash(struct disk_sim *d);
+/* The process dies: what it wrote stays in the page cache. */
+void disk_sim_kill(struct disk_sim *d);
+bool disk_sim_stopped(const struct disk_sim *d);
+/* Calls begun whose end has not come out of next(). */
+size_t disk_sim_pending(const struct disk_sim *d);
+
+/* For silent damage: the bytes of a file, cached and durable alike.  NULL: no such file. */
+uint8_t *disk_sim_bytes(struct disk_sim *d, const char *name, size_t *ret_len);
+void disk_sim_flip(struct disk_sim *d, const char *name, size_t bit);
+/* The disk itself is freed by ops->free(). */
+
+#endif /* DISK_SIM_H */

@@ -1,0 +1,1004 @@
+/*
+ * test_journal.c -- what was called durable is there after any crash, and nothing else is.
+ *
+ * A user would lose: a half message that was answered, and with it money; or find a transaction
+ * decided that nobody decided.
+ *
+ * A small client stands in for the core: it half-sends numbered messages whose content follows
+ * from the number, decides some, copies forward what is undecided, and remembers what it was told to
+ * be durable.  The disk is simulated and falls over wherever it is told to.
+ */
+#include <check.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/buf.h"
+#include "base/err.h"
+#include "base/hash.h"
+#include "journal/internal.h"
+#include "sim/disk_sim.h"
+
+#define ROWS 20000
+
+enum what { NOTHING, PENDING, ACKED };
+
+struct row {
+	enum what half;
+	enum what decision;
+	bool seen_half, seen_decision; /* by recovery                                      */
+	bool dead;		       /* decided, and reclaimed                           */
+	struct place place;
+	uint64_t half_lsn, decision_lsn;
+};
+
+struct world {
+	struct disk_sim *sim;
+	struct journal *j;
+	struct journal_conf conf;
+	struct row rows[ROWS];
+	uint64_t next_seq;
+	uint64_t next_in_journal;
+	uint64_t rng;
+	int64_t now;
+	uint64_t durable;
+	bool new_journal;
+	struct journal_fault fault;
+	uint64_t copies, fetched;
+	int fetch_err;
+	int space_calls;
+	bool space;
+	size_t body_max;
+	bool copy_all;
+};
+
+static struct world *w;
+
+static uint64_t
+draw(uint64_t n)
+{
+	return hash_u64(w->rng++) % n;
+}
+
+/* ---- messages whose content follows from their number --------------------------------- */
+
+static char body[1 << 20];
+
+static size_t
+body_of(uint64_t seq, char *out)
+{
+	size_t n = (size_t)(hash_u64(seq) % w->body_max);
+
+	for (size_t i = 0; i < n; i++)
+		out[i] = (char)hash_u64(seq * 1000003 + i / 64);
+	return n;
+}
+
+static struct half
+half_of(uint64_t seq, struct message *m, char *buf)
+{
+	static char text[3][64];
+	struct half h = { 0 };
+
+	memset(m, 0, sizeof(*m));
+	m->topic = STR("orders");
+	m->partition = (int32_t)(seq % 7);
+	m->value = str_from(buf, body_of(seq, buf));
+	m->plain_bytes = (uint32_t)m->value.n;
+	h.gid = gid_make(1000000 + seq, 1, seq);
+	h.check = hash_u64(seq) >> 9;
+	snprintf(text[0], 64, "group-%d", (int)(seq % 5));
+	h.group = str_of(text[0]);
+	snprintf(text[1], 64, "key-%llu", (unsigned long long)seq);
+	h.key = str_of(text[1]);
+	h.from = STR("10.0.0.1:4711");
+	h.arrived_ms = 1000000 + seq;
+	h.born_ms = h.arrived_ms;
+	h.kind = EDGE_ROCKETMQ;
+	h.count = 1;
+	h.messages = m;
+	return h;
+}
+
+static void
+same_half(const struct half *h)
+{
+	static char buf[1 << 20];
+	struct message m;
+	struct half expect = half_of(h->gid.lo, &m, buf);
+
+	ck_assert(h->gid.lo > 0 && h->gid.lo < ROWS);
+	ck_assert(gid_eq(h->gid, expect.gid) && h->check == expect.check);
+	ck_assert(str_eq(h->group, expect.group) && str_eq(h->key, expect.key));
+	ck_assert_uint_eq(h->count, 1);
+	ck_assert(str_eq(h->messages[0].value, m.value));
+	ck_assert_int_eq(h->messages[0].partition, m.partition);
+}
+
+/* ---- the client -------------------------------------------------------------------------- */
+
+static int
+on_recover(void *arg, const struct entry *e, struct place place)
+{
+	struct row *r;
+
+	(void)arg;
+	ck_assert_uint_gt(place.len, 0);
+	if (e->type == ENTRY_STATE) {
+		w->next_in_journal = max_u64(w->next_in_journal, e->state.next_seq);
+		return 0;
+	}
+	if (e->type == ENTRY_HALF || e->type == ENTRY_COPY) {
+		const struct half *h = e->type == ENTRY_HALF ? &e->half.half : &e->copy.half;
+
+		same_half(h);
+		r = &w->rows[h->gid.lo];
+		ck_assert_msg(r->half != NOTHING, "half %llu was never sent", (unsigned long long)h->gid.lo);
+		ck_assert(e->type == ENTRY_COPY || !r->seen_half);
+		r->seen_half = true;
+		r->seen_decision |= e->type == ENTRY_COPY && e->copy.decision.state;
+		r->place = place;
+		w->next_in_journal = max_u64(w->next_in_journal, h->gid.lo + 1);
+	} else if (e->type == ENTRY_DECISION) {
+		r = &w->rows[e->decision.seq];
+		ck_assert_msg(r->decision != NOTHING, "decision %llu was never made",
+			      (unsigned long long)e->decision.seq);
+		r->seen_decision = true;
+	}
+	return 0;
+}
+
+static void
+on_state(void *arg, struct entry_state *s)
+{
+	static struct entry_topic topic = { 0, { "orders", 6 }, 7, 0 };
+
+	(void)arg;
+	memset(s, 0, sizeof(*s));
+	s->next_seq = w->next_in_journal;
+	s->topic_count = 1;
+	s->topics = &topic;
+}
+
+static void
+on_reclaim(void *arg, const struct entry *e, struct place place)
+{
+	const struct half *h;
+	struct entry copy = { .type = ENTRY_COPY };
+	struct row *r;
+
+	(void)arg;
+	if (e->type != ENTRY_HALF && e->type != ENTRY_COPY)
+		return;
+	h = e->type == ENTRY_HALF ? &e->half.half : &e->copy.half;
+	same_half(h);
+	r = &w->rows[h->gid.lo];
+	if (r->place.lsn != place.lsn)
+		return;
+	/* Only a decision that is durable frees its half. */
+	if (r->decision == ACKED && !w->copy_all) {
+		r->dead = true;
+		r->place = (struct place){ 0, 0 };
+		return;
+	}
+	copy.copy.half = *h;
+	copy.copy.topics = e->type == ENTRY_HALF ? e->half.topics : e->copy.topics;
+	copy.copy.state = TXN_PREPARED;
+	/* Its record lies before the copy, and may leave before it: the copy carries the decision. */
+	if (r->decision != NOTHING)
+		copy.copy.decision = (struct decision){ TXN_COMMITTED, ORIGIN_CLIENT, 5, STR("x") };
+	w->copies++;
+	ck_assert_int_eq(journal_append(w->j, &copy, &r->place), 0);
+}
+
+static void
+on_durable(void *arg, uint64_t lsn)
+{
+	(void)arg;
+	ck_assert_uint_ge(lsn, w->durable);
+	w->durable = lsn;
+	for (uint64_t i = 1; i < w->next_seq; i++) {
+		struct row *r = &w->rows[i];
+
+		if (r->half == PENDING && r->half_lsn && r->half_lsn <= lsn)
+			r->half = ACKED;
+		if (r->decision == PENDING && r->decision_lsn && r->decision_lsn <= lsn)
+			r->decision = ACKED;
+	}
+}
+
+static void
+on_fetched(void *arg, uint64_t token, int err, const struct half *half)
+{
+	(void)arg;
+	w->fetched++;
+	w->fetch_err = err;
+	if (err)
+		return;
+	same_half(half);
+	ck_assert_uint_eq(half->gid.lo, token);
+}
+
+static void
+on_space(void *arg, bool ok)
+{
+	(void)arg;
+	w->space = ok;
+	w->space_calls++;
+}
+
+static const struct journal_client client = {
+	.recover = on_recover, .state = on_state, .reclaim = on_reclaim, .durable = on_durable,
+	.fetched = on_fetched, .space = on_space,
+};
+
+/* ---- the life of a process ----------------------------------------------------------------- */
+
+static void
+make_world(uint64_t seed, uint64_t segment_bytes, uint64_t segments)
+{
+	w = mem_alloc(sizeof(*w));
+	w->sim = disk_sim_new(seed);
+	w->conf.segment_bytes = segment_bytes;
+	w->conf.quota_bytes = segment_bytes * segments;
+	w->conf.cache_bytes = segment_bytes;
+	w->conf.retention_ms = UINT64_C(1) << 50;
+	w->next_seq = w->next_in_journal = 1;
+	w->rng = seed * 7919;
+	w->body_max = segment_bytes / 16;
+	w->space = true;
+}
+
+static void
+end_world(void)
+{
+	w->j = journal_free(w->j);
+	disk_sim_disk(w->sim)->ops->free(disk_sim_disk(w->sim));
+	mem_free(w);
+	w = NULL;
+}
+
+/* After recovery: all that was acknowledged is there; of the rest a prefix. */
+static void
+check_recovered(void)
+{
+	for (uint64_t i = 1; i < w->next_seq; i++) {
+		struct row *r = &w->rows[i];
+
+		if (r->half == ACKED && !r->dead)
+			ck_assert_msg(r->seen_half, "half %llu was acknowledged and is gone",
+				      (unsigned long long)i);
+		if (r->decision == ACKED && !r->dead)
+			ck_assert_msg(r->seen_decision, "decision %llu was acknowledged and is gone",
+				      (unsigned long long)i);
+		if (r->seen_decision && !r->dead)
+			ck_assert_msg(r->seen_half, "decision %llu without its half", (unsigned long long)i);
+	}
+}
+
+/* What recovery found is the truth from now on. */
+static void
+adopt(void)
+{
+	bool gap = false;
+
+	for (uint64_t i = 1; i < w->next_seq; i++) {
+		struct row *r = &w->rows[i];
+
+		if (r->half == PENDING) {
+			ck_assert_msg(!gap || !r->seen_half, "half %llu survived one before it",
+				      (unsigned long long)i);
+			gap |= !r->seen_half;
+		}
+		r->half = r->seen_half ? ACKED : r->dead ? r->half : NOTHING;
+		r->decision = r->seen_decision ? ACKED : r->dead ? r->decision : NOTHING;
+		if (!r->seen_half)
+			r->place = (struct place){ 0, 0 };
+	}
+}
+
+static int
+open_journal(void)
+{
+	int err;
+
+	w->durable = 0;
+	for (uint64_t i = 1; i < w->next_seq; i++) {
+		w->rows[i].seen_half = w->rows[i].seen_decision = false;
+		w->rows[i].half_lsn = w->rows[i].decision_lsn = 0;
+	}
+	w->space = true;
+	err = journal_open(disk_sim_disk(w->sim), &w->conf, &client, NULL, &w->j, &w->new_journal,
+			   &w->fault);
+	if (err) {
+		w->j = NULL;
+		return err;
+	}
+	check_recovered();
+	err = journal_start(w->j, 1000000);
+	if (err == 0)
+		adopt();
+	return err;
+}
+
+static void
+must_open(void)
+{
+	int err = open_journal();
+
+	ck_assert_msg(err == 0, "open: %s: %s", err_name(err), w->fault.text);
+}
+
+static int
+turn(void)
+{
+	int err;
+
+	w->now += NS_PER_MS;
+	err = journal_poll(w->j, w->now);
+	if (!err)
+		err = journal_persist(w->j, w->now, 1000000 + (uint64_t)(w->now / NS_PER_MS));
+	if (!err)
+		err = journal_poll(w->j, w->now);
+	return err;
+}
+
+static int
+half_send(void)
+{
+	struct message m;
+	uint32_t topic = 0;
+	struct entry e = { .type = ENTRY_HALF };
+	uint64_t seq = w->next_seq;
+	struct row *r = &w->rows[seq];
+	int err;
+
+	ck_assert_uint_lt(seq, ROWS);
+	e.half.half = half_of(seq, &m, body);
+	e.half.topics = &topic;
+	err = journal_append(w->j, &e, &r->place);
+	if (err)
+		return err;
+	w->next_seq++;
+	w->next_in_journal = w->next_seq;
+	r->half = PENDING;
+	r->half_lsn = r->place.lsn + r->place.len;
+	return 0;
+}
+
+static int
+decide(uint64_t seq)
+{
+	uint64_t n = seq;
+	struct entry e = { .type = ENTRY_DECISION };
+	struct row *r = &w->rows[seq];
+	struct place place;
+	int err;
+
+	if (r->half != ACKED || r->decision != NOTHING || r->dead)
+		return 0;
+	e.decision.seq = seq;
+	e.decision.decision = (struct decision){ TXN_COMMITTED, ORIGIN_CLIENT, 5, STR("10.0.0.1:4711") };
+	e.decision.count = 1;
+	e.decision.n = &n;
+	err = journal_append(w->j, &e, &place);
+	if (err)
+		return err;
+	r->decision = PENDING;
+	r->decision_lsn = place.lsn + place.len;
+	return 0;
+}
+
+/* Some turns of half-sends and decisions.  0, or what the journal ended with. */
+static int
+work(int turns, uint64_t halves, uint64_t decisions)
+{
+	for (int t = 0; t < turns; t++) {
+		uint64_t n = draw(halves + 1);
+		int err = 0;
+
+		for (uint64_t i = 0; i < n && !err; i++) {
+			err = half_send();
+			if (err == ERR_FULL)
+				err = 0;
+		}
+		n = draw(decisions + 1);
+		for (uint64_t i = 0; i < n && !err && w->next_seq > 1; i++)
+			err = decide(1 + draw(w->next_seq - 1));
+		if (!err)
+			err = turn();
+		if (err)
+			return err;
+	}
+	return 0;
+}
+
+static int
+settle(void)
+{
+	for (int i = 0; i < 400; i++) {
+		int err = turn();
+
+		if (err)
+			return err;
+	}
+	return 0;
+}
+
+static void
+power_cut(void)
+{
+	disk_sim_crash(w->sim);
+	w->j = journal_free(w->j);
+}
+
+static void
+kill_process(void)
+{
+	disk_sim_kill(w->sim);
+	w->j = journal_free(w->j);
+}
+
+static uint64_t
+count(enum what half)
+{
+	uint64_t n = 0;
+
+	for (uint64_t i = 1; i < w->next_seq; i++)
+		n += w->rows[i].half == half && !w->rows[i].dead;
+	return n;
+}
+
+/* ---- stories -------------------------------------------------------------------------------- */
+
+START_TEST(what_was_durable_is_there_after_a_restart)
+{
+	make_world(1, 65536, 16);
+	must_open();
+	ck_assert(w->new_journal);
+	ck_assert_int_eq(work(50, 4, 3), 0);
+	ck_assert_int_eq(settle(), 0);
+	ck_assert_uint_eq(count(PENDING), 0);
+	ck_assert_uint_gt(count(ACKED), 50);
+	for (int i = 0; i < 5; i++) {
+		uint64_t acked = count(ACKED);
+
+		i % 2 ? power_cut() : kill_process();
+		must_open();
+		ck_assert(!w->new_journal);
+		ck_assert_uint_eq(count(ACKED), acked);
+		ck_assert_int_eq(work(5, 4, 3), 0);
+		ck_assert_int_eq(settle(), 0);
+	}
+	ck_assert_int_eq(journal_sync(w->j), 0);
+	end_world();
+}
+END_TEST
+
+/* The directory is locked: two daemons on one journal would tear it apart. */
+START_TEST(a_second_daemon_is_refused)
+{
+	struct journal *other;
+	struct journal_fault fault;
+	bool fresh;
+
+	make_world(1, 65536, 16);
+	must_open();
+	ck_assert_int_eq(journal_open(disk_sim_disk(w->sim), &w->conf, &client, NULL, &other, &fresh, &fault),
+			 ERR_LOCKED);
+	end_world();
+}
+END_TEST
+
+static int
+script(void)
+{
+	int err = open_journal();
+
+	if (!err)
+		err = work(14, 5, 3);
+	return err ? err : settle();
+}
+
+/*
+ * A user would lose: whatever the one moment between two steps that nobody thought of loses.  The
+ * power goes at each step that changes the disk, once for each of some dice; then again while
+ * recovering.
+ */
+static void
+cut_everywhere(uint64_t segment_bytes, uint32_t align, uint64_t dice, uint32_t delay, uint32_t unit)
+{
+	uint64_t cuts = 0, damaged = 0, recovered_pending = 0;
+
+	for (uint64_t stop = 1;; stop++) {
+		bool done = false;
+
+		for (uint64_t die = 0; die < dice; die++) {
+			make_world(100 + die, segment_bytes, 12);
+			w->conf.align = align;
+			disk_sim_knobs(w->sim)->stop = stop;
+			disk_sim_knobs(w->sim)->delay_max = delay;
+			disk_sim_knobs(w->sim)->unit = unit;
+			if (script() == 0 && !disk_sim_stopped(w->sim))
+				done = true;
+			ck_assert(done || disk_sim_stopped(w->sim));
+			cuts++;
+			power_cut();
+			/* again, while recovering and starting */
+			disk_sim_knobs(w->sim)->stop = 1 + draw(8);
+			if (open_journal() != 0) {
+				ck_assert_msg(disk_sim_stopped(w->sim), "stop %llu die %llu: %s",
+					      (unsigned long long)stop, (unsigned long long)die,
+					      w->fault.text);
+			}
+			die % 2 && !disk_sim_stopped(w->sim) ? kill_process() : power_cut();
+			must_open();
+			recovered_pending += count(ACKED);
+			ck_assert_int_eq(work(3, 4, 2), 0);
+			ck_assert_int_eq(settle(), 0);
+			ck_assert_uint_eq(count(PENDING), 0);
+			power_cut();
+			must_open();
+			damaged += disk_sim_counts(w->sim)->units_damaged;
+			end_world();
+		}
+		if (done)
+			break;
+	}
+	/* or nothing was proved */
+	ck_assert_uint_gt(cuts, 100);
+	ck_assert_uint_gt(damaged, 100);
+	ck_assert_uint_gt(recovered_pending, 0);
+}
+
+START_TEST(a_power_cut_at_every_step)
+{
+	static const struct {
+		uint64_t segment;
+		uint32_t align, delay, unit;
+	} cases[] = { { 4096, 0, 0, 512 }, { 4096, 0, 3, 4096 }, { 16384, 512, 2, 512 }, { 65536, 4096, 1, 4096 } };
+
+	cut_everywhere(cases[_i].segment, cases[_i].align, 6, cases[_i].delay, cases[_i].unit);
+}
+END_TEST
+
+/* Many lives of one journal, with everything at once. */
+START_TEST(a_long_life_with_many_crashes)
+{
+	for (uint64_t seed = 0; seed < 12; seed++) {
+		make_world(5000 + seed + (uint64_t)_i * 100, (uint64_t)4096 << seed % 4, 6 + seed % 5);
+		disk_sim_knobs(w->sim)->delay_max = (uint32_t)(seed % 4);
+		disk_sim_knobs(w->sim)->unit = seed % 2 ? 512 : 4096;
+		w->conf.align = seed % 3 == 0 ? 512 : 0;
+		w->conf.cache_bytes = seed % 2 ? 0 : 100000;
+		for (int life = 0; life < 25; life++) {
+			disk_sim_knobs(w->sim)->stop = draw(3) ? 1 + draw(200) : 0;
+			if (open_journal() == 0)
+				(void)!work((int)draw(60), 4, 5);
+			else
+				ck_assert_msg(disk_sim_stopped(w->sim), "seed %llu life %d: %s",
+					      (unsigned long long)seed, life, w->fault.text);
+			if (!disk_sim_stopped(w->sim) && draw(2))
+				kill_process();
+			else
+				power_cut();
+		}
+		must_open();
+		end_world();
+	}
+}
+END_TEST
+
+START_TEST(segments_go_round_and_what_is_undecided_goes_along)
+{
+	uint64_t steps = 0;
+
+	make_world(7, 16384, 8);
+	must_open();
+	for (int i = 0; i < 300; i++) {
+		ck_assert_int_eq(work(1, 6, 6), 0);
+		/* decide nearly all, so that there is something to reclaim */
+		for (uint64_t s = 1; s < w->next_seq; s++)
+			if (s % 29)
+				ck_assert_int_eq(decide(s), 0);
+		ck_assert_int_eq(turn(), 0);
+		steps = journal_stats(w->j)->segments + journal_stats(w->j)->spares;
+		ck_assert_uint_le(steps, 9);
+	}
+	ck_assert_int_eq(settle(), 0);
+	ck_assert_uint_gt(journal_stats(w->j)->reclaimed, 5);
+	ck_assert_uint_gt(w->copies, 20);
+	ck_assert_uint_gt(journal_stats(w->j)->oldest_segment, 5);
+	/* each undecided one can still be read, hot or cold */
+	for (uint64_t s = 1; s < w->next_seq; s++) {
+		const struct half *h;
+		uint64_t before = w->fetched;
+		int err;
+
+		if (w->rows[s].dead || !w->rows[s].place.len)
+			continue;
+		err = journal_fetch(w->j, w->rows[s].place, s, &h);
+		if (err == 0) {
+			same_half(h);
+			ck_assert_uint_eq(h->gid.lo, s);
+			continue;
+		}
+		ck_assert_int_eq(err, ERR_AGAIN);
+		ck_assert_int_eq(turn(), 0);
+		ck_assert_uint_eq(w->fetched, before + 1);
+		ck_assert_int_eq(w->fetch_err, 0);
+	}
+	ck_assert_uint_gt(journal_stats(w->j)->fetch_misses, 0);
+	power_cut();
+	must_open();
+	end_world();
+}
+END_TEST
+
+/* A user would lose: decisions, when the disk is full of half messages. */
+START_TEST(a_full_journal_refuses_half_sends_and_nothing_else)
+{
+	uint64_t sent = 0, undecided;
+	int refused = 0;
+
+	make_world(8, 16384, 8);
+	must_open();
+	for (int i = 0; i < 2000 && refused < 50; i++) {
+		int err = half_send();
+
+		ck_assert(err == 0 || err == ERR_FULL);
+		sent += err == 0;
+		refused += err == ERR_FULL;
+		ck_assert_int_eq(turn(), 0);
+	}
+	ck_assert_int_ge(refused, 50);
+	ck_assert_uint_gt(sent, 40);
+	ck_assert(!w->space && !journal_has_room(w->j) && journal_stats(w->j)->full);
+	/* all of it is live: it must not copy itself in circles */
+	ck_assert_uint_le(journal_stats(w->j)->bytes_copied, 8 * 16384);
+	undecided = count(ACKED);
+	ck_assert_uint_eq(undecided, sent);
+	/* it can be stopped and started when full */
+	power_cut();
+	must_open();
+	ck_assert_uint_eq(count(ACKED), sent);
+	for (uint64_t s = 1; s < w->next_seq; s++) {
+		ck_assert_int_eq(decide(s), 0);
+		ck_assert_int_eq(turn(), 0);
+	}
+	for (int i = 0; i < 100 && !journal_has_room(w->j); i++) {
+		w->now += 10 * NS_PER_S;
+		ck_assert_int_eq(settle(), 0);
+		/* something must be written for a reclaim to be worth while */
+		struct entry e = { .type = ENTRY_CLUSTER, .cluster = { STR("c") } };
+		struct place p;
+
+		ck_assert_int_eq(journal_append(w->j, &e, &p), 0);
+	}
+	ck_assert(w->space && journal_has_room(w->j));
+	ck_assert_int_eq(half_send(), 0);
+	end_world();
+}
+END_TEST
+
+/* The file system is full although our quota is not. */
+START_TEST(no_space_on_the_disk_refuses_half_sends_until_there_is)
+{
+	int refused = 0;
+
+	make_world(9, 16384, 64);
+	disk_sim_knobs(w->sim)->capacity = 6 * 16384;
+	must_open();
+	for (int i = 0; i < 1000 && refused < 20; i++) {
+		int err = half_send();
+
+		ck_assert(err == 0 || err == ERR_FULL);
+		refused += err == ERR_FULL;
+		ck_assert_int_eq(turn(), 0);
+	}
+	ck_assert_int_ge(refused, 20);
+	for (uint64_t s = 1; s < w->next_seq; s += 2) {
+		ck_assert_int_eq(decide(s), 0);
+		ck_assert_int_eq(turn(), 0);
+	}
+	power_cut();
+	must_open();
+	ck_assert_int_eq(turn(), 0);
+	disk_sim_knobs(w->sim)->capacity = 0;
+	w->now += 60 * NS_PER_S;
+	ck_assert_int_eq(settle(), 0);
+	ck_assert_int_eq(half_send(), 0);
+	end_world();
+}
+END_TEST
+
+/* A user would lose: records that a disk lost and a daemon called durable. */
+START_TEST(a_failed_sync_is_the_end)
+{
+	for (uint64_t n = 1; n < 12; n++) {
+		uint64_t acked, pending;
+		int err;
+
+		make_world(n, 16384, 16);
+		must_open();
+		ck_assert_int_eq(work(3, 3, 0), 0);
+		ck_assert_int_eq(settle(), 0);
+		acked = count(ACKED);
+		disk_sim_knobs(w->sim)->lie = n % 2 ? DISK_SIM_LOST : DISK_SIM_WRITTEN;
+		if (n % 3)
+			disk_sim_knobs(w->sim)->fail_sync = 1;
+		else
+			disk_sim_knobs(w->sim)->fail_write = 1;
+		ck_assert_int_eq(half_send(), 0);
+		ck_assert_int_eq(turn(), ERR_IO);
+		ck_assert_uint_eq(count(ACKED), acked);
+		/* nothing brings it back */
+		ck_assert_int_eq(turn(), ERR_IO);
+		ck_assert_int_eq(half_send(), ERR_IO);
+		ck_assert_int_eq(journal_sync(w->j), ERR_IO);
+		/* The page cache may still show it; what is served after a start must be on the disk. */
+		kill_process();
+		must_open();
+		pending = count(ACKED);
+		ck_assert_uint_ge(pending, acked);
+		disk_sim_knobs(w->sim)->tidy_crash = true;
+		power_cut();
+		err = open_journal();
+		ck_assert_msg(err == 0, "%s", w->fault.text);
+		ck_assert_uint_eq(count(ACKED), pending);
+		end_world();
+	}
+}
+END_TEST
+
+static void
+flip_somewhere(uint64_t segment, size_t from, size_t to)
+{
+	char name[NAME_BYTES];
+	size_t len;
+
+	segment_name(name, segment);
+	ck_assert_ptr_nonnull(disk_sim_bytes(w->sim, name, &len));
+	to = to < len ? to : len;
+	ck_assert_uint_lt(from, to);
+	disk_sim_flip(w->sim, name, (from + draw(to - from)) * 8 + draw(8));
+}
+
+/* A user would lose: the truth about a rotten disk, taken for a crash. */
+START_TEST(damage_below_the_durable_lsn_is_reported)
+{
+	for (uint64_t i = 0; i < 300; i++) {
+		uint64_t segment, end;
+		struct buf out = BUF_INIT;
+		int err;
+
+		make_world(300 + i, 16384, 16);
+		must_open();
+		ck_assert_int_eq(work(30, 3, 2), 0);
+		ck_assert_int_eq(settle(), 0);
+		/* what the last header vouches for, and the header behind it */
+		ck_assert_uint_ge(w->j->vouched_lsn, w->j->content_lsn);
+		segment = 1 + draw(w->j->tail_segment);
+		end = segment == w->j->tail_segment ? w->j->vouched_lsn : w->j->segments[segment - 1].end;
+		kill_process();
+		flip_somewhere(segment, 0, (size_t)(end - segment * 16384));
+		err = open_journal();
+		ck_assert_msg(err == ERR_CORRUPT, "seed %llu segment %llu: %s", (unsigned long long)i,
+			      (unsigned long long)segment, err_name(err));
+		ck_assert_uint_gt(strlen(w->fault.text), 20);
+		ck_assert_int_eq(journal_verify(disk_sim_disk(w->sim), &out, &w->fault), ERR_CORRUPT);
+		buf_free(&out);
+		end_world();
+	}
+}
+END_TEST
+
+START_TEST(a_missing_segment_is_reported)
+{
+	struct disk *d;
+
+	make_world(11, 4096, 32);
+	must_open();
+	ck_assert_int_eq(work(60, 4, 0), 0);
+	ck_assert_int_eq(settle(), 0);
+	ck_assert_uint_gt(w->j->tail_segment, 4);
+	kill_process();
+	d = disk_sim_disk(w->sim);
+	ck_assert_int_eq(d->ops->remove(d, "00000000000000000003.seg"), 0);
+	ck_assert_int_eq(open_journal(), ERR_CORRUPT);
+	ck_assert_uint_eq(w->fault.segment, 3);
+	end_world();
+}
+END_TEST
+
+/* A user would lose: a message, given to Kafka with a bit flipped. */
+START_TEST(a_cold_read_is_verified)
+{
+	const struct half *h;
+
+	make_world(12, 65536, 16);
+	w->conf.cache_bytes = 0;
+	must_open();
+	ck_assert_int_eq(work(100, 6, 0), 0);
+	ck_assert_int_eq(settle(), 0);
+	ck_assert_uint_gt(w->j->tail_segment, 2);
+	ck_assert_int_eq(journal_fetch(w->j, w->rows[1].place, 1, &h), ERR_AGAIN);
+	/* one read serves its neighbours */
+	ck_assert_int_eq(journal_fetch(w->j, w->rows[2].place, 2, &h), ERR_AGAIN);
+	ck_assert_int_eq(turn(), 0);
+	ck_assert_uint_eq(w->fetched, 2);
+	ck_assert_int_eq(journal_fetch(w->j, w->rows[3].place, 3, &h), 0);
+	same_half(h);
+	ck_assert_int_eq(journal_fetch(w->j, (struct place){ 0, 0 }, 3, &h), ERR_NOTFOUND);
+	kill_process();
+	must_open();
+	flip_somewhere(1, (size_t)(w->rows[1].place.lsn - 65536),
+		       (size_t)(w->rows[1].place.lsn + w->rows[1].place.len - 65536));
+	ck_assert_int_eq(journal_fetch(w->j, w->rows[1].place, 1, &h), ERR_AGAIN);
+	ck_assert_int_eq(turn(), ERR_CORRUPT);
+	ck_assert_int_eq(w->fetch_err, ERR_CORRUPT);
+	end_world();
+}
+END_TEST
+
+START_TEST(many_cold_fetches_find_their_slot)
+{
+	const struct half *h;
+	uint64_t asked = 0;
+
+	make_world(13, 4096, 64);
+	w->conf.cache_bytes = 0;
+	disk_sim_knobs(w->sim)->delay_max = 5;
+	must_open();
+	ck_assert_int_eq(work(100, 6, 0), 0);
+	ck_assert_int_eq(settle(), 0);
+	w->fetched = 0;
+	for (uint64_t s = 1; s < w->next_seq; s++) {
+		int err = journal_fetch(w->j, w->rows[s].place, s, &h);
+
+		ck_assert(err == 0 || err == ERR_AGAIN);
+		asked += err == ERR_AGAIN;
+	}
+	ck_assert_uint_gt(asked, SLOTS * 2);
+	ck_assert_int_eq(settle(), 0);
+	ck_assert_uint_eq(w->fetched, asked);
+	end_world();
+}
+END_TEST
+
+/* A user would lose: throughput, or latency, to waiting that nobody needs. */
+START_TEST(lazy_records_wait_and_others_do_not)
+{
+	struct entry lazy = { .type = ENTRY_CHECKS, .checks = { 1, 1, 1, false } };
+	struct place p;
+	uint64_t syncs;
+
+	make_world(14, 65536, 16);
+	must_open();
+	ck_assert_int_eq(settle(), 0);
+	ck_assert(journal_deadline_ns(w->j) == TIME_NEVER);
+	syncs = journal_stats(w->j)->syncs;
+	ck_assert_int_eq(journal_append(w->j, &lazy, &p), 0);
+	ck_assert_int_eq(turn(), 0);
+	ck_assert_uint_eq(journal_stats(w->j)->syncs, syncs);
+	ck_assert(journal_deadline_ns(w->j) <= w->now + LAZY_NS);
+	w->now += LAZY_NS;
+	ck_assert_int_eq(turn(), 0);
+	ck_assert_uint_eq(journal_stats(w->j)->syncs, syncs + 1);
+	ck_assert_int_eq(half_send(), 0);
+	ck_assert(journal_deadline_ns(w->j) <= w->now);
+	ck_assert_int_eq(turn(), 0);
+	ck_assert_uint_eq(journal_stats(w->j)->syncs, syncs + 2);
+	/* with slow syncs two wait for as many as were just answered, and not for ever */
+	disk_sim_knobs(w->sim)->sync_ns = 100 * NS_PER_MS;
+	ck_assert_int_eq(half_send(), 0);
+	ck_assert_int_eq(half_send(), 0);
+	ck_assert_int_eq(turn(), 0);
+	syncs = journal_stats(w->j)->syncs;
+	ck_assert_int_eq(half_send(), 0);
+	ck_assert_int_eq(journal_persist(w->j, w->now, 1000000), 0);
+	ck_assert_int_eq(journal_poll(w->j, w->now), 0);
+	ck_assert_uint_eq(journal_stats(w->j)->syncs, syncs);
+	ck_assert(journal_deadline_ns(w->j) == w->now + GATHER_MAX_NS);
+	ck_assert_int_eq(turn(), 0);
+	ck_assert_uint_eq(journal_stats(w->j)->syncs, syncs + 1);
+	end_world();
+}
+END_TEST
+
+START_TEST(old_segments_leave_when_their_retention_is_over)
+{
+	make_world(15, 4096, 64);
+	w->conf.retention_ms = 50;
+	must_open();
+	for (int i = 0; i < 200; i++) {
+		ck_assert_int_eq(work(1, 3, 0), 0);
+		for (uint64_t s = 1; s < w->next_seq; s++)
+			ck_assert_int_eq(decide(s), 0);
+	}
+	ck_assert_int_eq(settle(), 0);
+	ck_assert_uint_gt(journal_stats(w->j)->reclaimed, 10);
+	ck_assert_uint_le(journal_stats(w->j)->segments, 3);
+	ck_assert_uint_le(journal_stats(w->j)->spares, SPARES_MAX);
+	end_world();
+}
+END_TEST
+
+static int lines;
+
+static void
+one_line(void *arg, struct str line)
+{
+	(void)arg;
+	ck_assert_uint_gt(line.n, 3);
+	lines++;
+}
+
+START_TEST(the_tools_read_what_recovery_reads)
+{
+	struct buf out = BUF_INIT;
+	struct disk *d;
+
+	make_world(16, 16384, 16);
+	must_open();
+	ck_assert_int_eq(work(40, 4, 3), 0);
+	ck_assert_int_eq(settle(), 0);
+	d = disk_sim_disk(w->sim);
+	kill_process();
+	ck_assert_int_eq(journal_dump(d, one_line, NULL, &w->fault), 0);
+	ck_assert_int_gt(lines, 100);
+	ck_assert_int_eq(journal_verify(d, &out, &w->fault), 0);
+	ck_assert_ptr_nonnull(memmem(out.data, out.len, "records", 7));
+	buf_reset(&out, 0);
+	ck_assert_int_eq(journal_stat(d, &out, &w->fault), 0);
+	ck_assert_ptr_nonnull(memmem(out.data, out.len, "records_half ", 13));
+	buf_free(&out);
+	must_open();
+	end_world();
+}
+END_TEST
+
+START_TEST(a_record_that_cannot_fit_is_refused)
+{
+	make_world(17, 4096, 16);
+	w->body_max = 100000;
+	must_open();
+	while (hash_u64(w->next_seq) % w->body_max < 2000)
+		w->next_seq++;
+	ck_assert_int_eq(half_send(), ERR_TOOBIG);
+	ck_assert_int_eq(turn(), 0);
+	end_world();
+}
+END_TEST
+
+int
+main(void)
+{
+	Suite *s = suite_create("journal");
+	TCase *t = tcase_create("journal");
+	SRunner *r;
+	int failed;
+
+	tcase_set_timeout(t, 120);
+	tcase_add_test(t, what_was_durable_is_there_after_a_restart);
+	tcase_add_test(t, a_second_daemon_is_refused);
+	tcase_add_loop_test(t, a_power_cut_at_every_step, 0, 4);
+	tcase_add_loop_test(t, a_long_life_with_many_crashes, 0, 4);
+	tcase_add_test(t, segments_go_round_and_what_is_undecided_goes_along);
+	tcase_add_test(t, a_full_journal_refuses_half_sends_and_nothing_else);
+	tcase_add_test(t, no_space_on_the_disk_refuses_half_sends_until_there_is);
+	tcase_add_test(t, a_failed_sync_is_the_end);
+	tcase_add_test(t, damage_below_the_durable_lsn_is_reported);
+	tcase_add_test(t, a_missing_segment_is_reported);
+	tcase_add_test(t, a_cold_read_is_verified);
+	tcase_add_test(t, many_cold_fetches_find_their_slot);
+	tcase_add_test(t, lazy_records_wait_and_others_do_not);
+	tcase_add_test(t, old_segments_leave_when_their_retention_is_over);
+	tcase_add_test(t, the_tools_read_what_recovery_reads);
+	tcase_add_test(t, a_record_that_cannot_fit_is_refused);
+	suite_add_tcase(s, t);
+	r = srunner_create(s);
+	srunner_run_all(r, CK_NORMAL);
+	failed = srunner_ntests_failed(r);
+	srunner_free(r);
+	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+}
