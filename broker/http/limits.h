@@ -20,12 +20,17 @@
 	(HTTP_MUTATION_CONNS + HTTP_READ_CONNS + HTTP_PROBE_CONNS + HTTP_FRESH_CONNS)
 
 /*
- * Two threads: the single-threaded epoll mode of libmicrohttpd 0.9.75 stalls with 256
- * connections.  A pool shares HTTP_CONNS out evenly, and one thread may get more than its
- * half of the connections, hence the factor.
+ * libmicrohttpd 0.9.75 takes 128 events at a time, and when it gets exactly 128 it sleeps for
+ * more before it looks at them: the thread stalls, for as long as the next idle timer.  So a
+ * thread never has that many sockets: its connections, the listener and a wake-up.  Each takes
+ * connections up to its share and leaves the rest to the others.
  */
-#define HTTP_THREADS 2
-#define HTTP_DAEMON_CONNS (HTTP_CONNS * HTTP_THREADS)
+#define HTTP_THREADS 8
+#define HTTP_THREAD_CONNS 112
+#define HTTP_DAEMON_CONNS (HTTP_THREADS * HTTP_THREAD_CONNS)
+_Static_assert(HTTP_THREAD_CONNS + 2 < 128, "a thread of libmicrohttpd stalls at 128 events");
+_Static_assert(HTTP_DAEMON_CONNS >= HTTP_CONNS, "the classes must have room");
+
 #define HTTP_THREAD_STACK (2u << 20) /* jansson recurses                                  */
 #define HTTP_CONN_MEMORY (16u << 10) /* request line and headers.  414, 431               */
 #define HTTP_CONN_INCREMENT 1024u

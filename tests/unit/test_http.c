@@ -45,6 +45,10 @@ struct paper {
 };
 
 static struct paper paper;
+/* Who holds the dam keeps HTTP threads in their wake(), who holds the mill the loop's thread. */
+static pthread_mutex_t dam = PTHREAD_MUTEX_INITIALIZER;
+static pthread_mutex_t mill = PTHREAD_MUTEX_INITIALIZER;
+static atomic_int woken;
 
 static void
 wake(struct net *n)
@@ -52,6 +56,9 @@ wake(struct net *n)
 	uint64_t one = 1;
 
 	(void)n;
+	pthread_mutex_lock(&dam);
+	pthread_mutex_unlock(&dam);
+	atomic_fetch_add(&woken, 1);
 	ck_assert_int_eq(write(paper.fd, &one, sizeof(one)), sizeof(one));
 }
 
@@ -177,7 +184,9 @@ turns(void *arg)
 	(void)arg;
 	while (!atomic_load(&paper.stopping)) {
 		ck_assert_int_eq(read(paper.fd, &n, sizeof(n)), sizeof(n));
+		pthread_mutex_lock(&mill);
 		mailbox_turn(paper.http->mailbox, &clerk, 0);
+		pthread_mutex_unlock(&mill);
 	}
 	return NULL;
 }
@@ -851,10 +860,13 @@ hear_one(int fd)
 	}
 }
 
-/* The single-threaded listener stalled at 256 connections: dashboards and scrapers would hang. */
-START_TEST(test_256_connections)
+/*
+ * Dashboards and scrapers would hang: a thread of libmicrohttpd that finds exactly 128 sockets
+ * ready waits for one more before it looks at any (limits.h).  So one more each time is ready.
+ */
+START_TEST(test_many_connections)
 {
-	static int fds[256];
+	static int fds[280];
 
 	start(HTTP_SERVING, false, 0);
 	for (size_t i = 0; i < ARRAY_LEN(fds); i++) {
@@ -862,10 +874,19 @@ START_TEST(test_256_connections)
 		say(fds[i], "GET /api/v1/status HTTP/1.1\r\nHost: x\r\n\r\n");
 		hear_one(fds[i]);
 	}
-	for (int round = 0; round < 20; round++) {
-		for (size_t i = 0; i < ARRAY_LEN(fds); i++)
-			say(fds[i], "GET /api/v1/transactions HTTP/1.1\r\nHost: x\r\n\r\n");
-		for (size_t i = 0; i < ARRAY_LEN(fds); i++)
+	for (size_t n = 120; n <= ARRAY_LEN(fds); n++) {
+		pthread_mutex_lock(&mill);
+		pthread_mutex_lock(&dam);
+		atomic_store(&woken, 0);
+		for (size_t i = 0; i < n; i++)
+			say(fds[i], "GET /api/v1/topics HTTP/1.1\r\nHost: x\r\n\r\n");
+		pthread_mutex_unlock(&dam);
+		for (int ms = 0; atomic_load(&woken) < (int)n; ms++) {
+			ck_assert_msg(ms < 5000, "%d of %zu came", atomic_load(&woken), n);
+			poll(NULL, 0, 1);
+		}
+		pthread_mutex_unlock(&mill);
+		for (size_t i = 0; i < n; i++)
 			hear_one(fds[i]);
 	}
 	for (size_t i = 0; i < ARRAY_LEN(fds); i++)
@@ -993,7 +1014,7 @@ main(void)
 	tcase_add_test(tc, test_slow_peers);
 	tcase_add_test(tc, test_flood);
 	tcase_add_test(tc, test_command_limit);
-	tcase_add_test(tc, test_256_connections);
+	tcase_add_test(tc, test_many_connections);
 	tcase_add_test(tc, test_address);
 	tcase_add_test(tc, test_out);
 	tcase_add_test(tc, test_tally);
