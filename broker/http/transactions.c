@@ -15,9 +15,10 @@
 #define FIELD_LIST(X)                                                                              \
 	X(gid)                                                                                     \
 	X(state)                                                                                   \
-	X(group) X(topic) X(partition) X(messages) X(generation) X(checks) X(etag) X(arrived)      \
-		X(age_ms) X(next_check_in_ms) X(decided) X(origin) X(published) X(refused)         \
-			X(refused_code) X(body)
+	X(group)                                                                                   \
+	X(topic) X(partition) X(messages) X(generation) X(checks) X(etag) X(arrived) X(age_ms)     \
+		X(next_check_in_ms) X(decided) X(origin) X(published) X(refused) X(refused_code)   \
+			X(body)
 
 enum field {
 #define X(name) FIELD_##name,
@@ -150,6 +151,10 @@ take_filters(struct request *r)
 	    !request_number(r, "min_checks", UINT32_MAX, &min_checks) ||
 	    !request_duration(r, "min_age", &q->min_age_ms))
 		return false;
+	if ((group && !group->n) || (topic && !topic->n) || (key && !key->n)) {
+		request_problem(r, PROBLEM_BAD_PARAMETER, "group, topic, key: not empty");
+		return false;
+	}
 	if (key && !group) {
 		request_problem(r, PROBLEM_BAD_PARAMETER, "key: needs group");
 		return false;

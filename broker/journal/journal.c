@@ -40,15 +40,15 @@ current(const struct journal *j)
 }
 
 static unsigned
-log2_of(uint64_t v)
+bits_of(uint64_t v)
 {
-	return v ? 63u - (unsigned)__builtin_clzll(v) : 0;
+	return v ? 64u - (unsigned)__builtin_clzll(v) : 0;
 }
 
 static void
 count_in(uint64_t *histogram, size_t n, uint64_t v)
 {
-	size_t i = log2_of(v);
+	size_t i = bits_of(v);
 
 	histogram[i < n ? i : n - 1]++;
 }
@@ -405,6 +405,7 @@ sync_done(struct journal *j, const struct disk_done *done)
 	j->durable_lsn = j->sync_lsn;
 	j->stats.syncs++;
 	j->stats.sync_ns_last = (uint64_t)done->ns;
+	j->stats.sync_ns_total += (uint64_t)done->ns;
 	mean = mean ? mean + (done->ns - mean) / 8 : done->ns;
 	j->stats.sync_ns_mean = (uint64_t)mean;
 	count_in(j->stats.sync_histogram, ARRAY_LEN(j->stats.sync_histogram),

@@ -389,11 +389,12 @@ END_TEST
 START_TEST(test_parameters)
 {
 	static const char *const bad[] = {
-		"sate=prepared",      "state=preparde", "state=",          "limit=501",
-		"limit=-1",           "limit=1x",       "min_age=30",      "min_age=5y",
-		"order=old",          "fields=gidd",    "key=a",           "id=123",
-		"cursor=n5",          "cursor=",        "limit=1&limit=2", "group=a%00b",
-		"id=" GID "&limit=4",
+		"sate=prepared", "state=preparde", "state=",
+		"limit=501",     "limit=-1",       "limit=1x",
+		"min_age=30",    "min_age=5y",     "order=old",
+		"fields=gidd",   "key=a",          "id=123",
+		"cursor=n5",     "cursor=",        "limit=1&limit=2",
+		"group=a%00b",   "group=",         "id=" GID "&limit=4",
 	};
 	char target[256];
 
