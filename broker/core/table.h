@@ -73,6 +73,7 @@ struct part_node {
 	int32_t code;		/* Kafka's, when refused                                  */
 	uint16_t topic;
 	uint8_t state;		/* enum part_state                                        */
+	uint8_t again;		/* was retried: the lane's watermark says nothing of it   */
 };
 
 struct span {

@@ -428,7 +428,7 @@ get_part(struct cursor *c, struct part *p)
 	p->partition = get_partition(c);
 	p->n = cursor_varint(c);
 	p->state = (enum part_state)cursor_u8(c);
-	if (p->state > PART_REFUSED)
+	if (p->state > PART_RETRIED)
 		c->bad = true;
 }
 

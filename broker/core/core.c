@@ -1,0 +1,746 @@
+/*
+ * core.c -- life, the turn, the requests that wait, and the effects that wait for the disk.
+ */
+#include "core/core_internal.h"
+
+/* ---- life --------------------------------------------------------------------------------- */
+
+struct core *
+core_new(const struct core_conf *conf, const struct ports *ports, void *arg)
+{
+	struct core *c = mem_alloc(sizeof(*c));
+	struct hash_secret secret;
+
+	c->conf = *conf;
+	c->ports = *ports;
+	c->arg = arg;
+	c->space = true;
+	c->next_seq = 1;
+	c->flight_free = UINT32_MAX;
+	c->history = ROW_LIST_INIT;
+	c->topic_due_ns = c->asked_due_ns = c->lanes_due_ns = TIME_NEVER;
+	/* For tables that a restart builds anew; the journal's secret is for what it keeps. */
+	secret = (struct hash_secret){ ports->random(arg), ports->random(arg) };
+	table_init(&c->table, conf->shard);
+	timers_init(&c->timers, &c->table);
+	groups_init(&c->groups, &c->table, secret, conf->check_outstanding);
+	topics_init(&c->topics, secret);
+	lanes_init(&c->lanes, conf->lane_window, conf->lane_backoff_ns, conf->lane_backoff_max_ns);
+	core_db(c, false, NULL);
+	list_init(&c->woken);
+	list_init(&c->overflow);
+	list_init(&c->topic_waits);
+	for (size_t i = 0; i < WAIT_BUCKETS; i++)
+		list_init(&c->waiting[i]);
+	c->timeline = mem_alloc(TIMELINE_EVENTS * sizeof(*c->timeline));
+	c->timeline_heads = mem_alloc(TIMELINE_EVENTS * sizeof(*c->timeline_heads));
+	return c;
+}
+
+static void
+free_waiting(struct list *waiting)
+{
+	LIST_EACH(node, waiting) {
+		list_del(node);
+		mem_free(LIST_ENTRY(node, struct deferred, node));
+	}
+}
+
+struct arena_block {
+	struct arena_block *next;
+	size_t used;
+	size_t size;
+	_Alignas(16) char bytes[];
+};
+
+struct core *
+core_free(struct core *c)
+{
+	if (!c)
+		return NULL;
+	free_waiting(&c->woken);
+	free_waiting(&c->overflow);
+	for (size_t i = 0; i < WAIT_BUCKETS; i++)
+		free_waiting(&c->waiting[i]);
+	LIST_EACH(node, &c->topic_waits) {
+		struct topic_wait *w = LIST_ENTRY(node, struct topic_wait, node);
+
+		free_waiting(&w->waiting);
+		list_del(node);
+		mem_free(w);
+	}
+	for (struct arena_block *b = c->arena.first, *next; b; b = next) {
+		next = b->next;
+		mem_free(b);
+	}
+	lanes_done(&c->lanes);
+	topics_done(&c->topics);
+	groups_done(&c->groups);
+	timers_done(&c->timers);
+	table_done(&c->table);
+	map_done(&c->by_db);
+	mem_free(c->dbs);
+	mem_free(c->ends.items);
+	mem_free(c->halves.items);
+	mem_free(c->pending);
+	mem_free(c->flights);
+	mem_free(c->done);
+	mem_free(c->timeline);
+	mem_free(c->timeline_heads);
+	mem_free(c->n_scratch);
+	mem_free(c->state_topics);
+	mem_free(c->state_lanes);
+	buf_free(&c->audit_buf);
+	mem_free(c);
+	return NULL;
+}
+
+void
+core_format(struct core *c)
+{
+	for (size_t i = 0; i < sizeof(c->journal_id); i += 8) {
+		uint64_t word = c->ports.random(c->arg);
+
+		memcpy(c->journal_id + i, &word, 8);
+	}
+	c->secret = (struct hash_secret){ c->ports.random(c->arg), c->ports.random(c->arg) };
+}
+
+const uint8_t *
+core_journal_id(const struct core *c)
+{
+	return c->journal_id;
+}
+
+/* ---- effects ------------------------------------------------------------------------------ */
+
+struct place
+core_append(struct core *c, const struct entry *e)
+{
+	struct place place = { 0, 0 };
+	int err = c->ports.append(c->arg, e, &place);
+
+	/* Its space was reserved with the half-send: the journal has miscounted. */
+	CHECK(err == 0, e->type);
+	return place;
+}
+
+void
+core_answer(struct core *c, struct reply_to to, const struct answer *a)
+{
+	if (to.peer)
+		c->ports.answer(c->arg, to, a);
+}
+
+struct answer
+core_answer_of(const struct core *c, const struct row *row, enum answer_code code)
+{
+	return (struct answer){
+		.code = code,
+		.gid = table_gid(&c->table, row),
+		.state = (enum txn_state)row->txn.state,
+		.generation = row->txn.generation,
+	};
+}
+
+void
+core_note(struct core *c, const struct note *n)
+{
+	if (n->gid.lo)
+		core_timeline_add(c, n);
+	c->ports.note(c->arg, n);
+}
+
+static void
+pending_run(struct core *c, const struct pending *p)
+{
+	switch ((enum pending_kind)p->kind) {
+	case PENDING_HALF:
+		core_half_durable(c, p);
+		return;
+	case PENDING_GENERATION:
+		core_generation_durable(c, p);
+		return;
+	case PENDING_DECISION:
+		core_decision_durable(c, p);
+		return;
+	case PENDING_REFUSED:
+		core_refused_durable(c, p);
+		return;
+	case PENDING_MARK:
+		core_mark_durable(c, p);
+		return;
+	case PENDING_OPERATION:
+		core_operation_durable(c, p);
+		return;
+	}
+}
+
+void
+core_pend(struct core *c, struct pending *p, struct place place)
+{
+	p->lsn = place.lsn + place.len;
+#ifdef CANARY_REPLY_BEFORE_DURABLE
+	if (p->kind == PENDING_HALF || p->kind == PENDING_DECISION) {
+		struct answer a = core_answer_of(c, core_row(c, p->row), ANSWER_OK);
+
+		a.state = (enum txn_state)p->next.state;
+		a.token = (uint64_t)core_row(c, p->row)->check << 8;
+		core_answer(c, p->to, &a);
+		p->to.peer = 0;
+	}
+#endif
+	if (c->pending_end - c->pending_first == c->pending_cap) {
+		uint32_t cap = c->pending_cap ? c->pending_cap * 2 : 1024;
+		struct pending *ring = mem_alloc(cap * sizeof(*ring));
+
+		for (uint64_t i = c->pending_first; i < c->pending_end; i++)
+			ring[i & (cap - 1)] = c->pending[i & (c->pending_cap - 1)];
+		mem_free(c->pending);
+		c->pending = ring;
+		c->pending_cap = cap;
+	}
+	c->pending[c->pending_end++ & (c->pending_cap - 1)] = *p;
+}
+
+void
+core_durable(struct core *c, uint64_t lsn)
+{
+	while (c->pending_first < c->pending_end) {
+		struct pending p = c->pending[c->pending_first & (c->pending_cap - 1)];
+
+		if (p.lsn > lsn)
+			break;
+		c->pending_first++;
+		pending_run(c, &p);
+	}
+	if (c->started)
+		core_pump(c);
+}
+
+/* ---- rows --------------------------------------------------------------------------------- */
+
+void
+core_apply(struct core *c, uint32_t index, const struct txn_step *step, enum txn_event ev)
+{
+	struct row *row = core_row(c, index);
+	enum txn_state from = (enum txn_state)row->txn.state;
+	struct note note = { .kind = NOTE_TRANSITION, .from = from, .event = ev, .lasted_ns = -1 };
+
+	txn_apply(&row->txn, step);
+	note.to = (enum txn_state)row->txn.state;
+	c->stats.rows[from]--;
+	c->stats.rows[note.to]++;
+	if (from == note.to && ev != TXN_HALF_SEND)
+		return;
+	note.gid = table_gid(&c->table, row);
+	if (ev == TXN_COMMIT || ev == TXN_ROLLBACK)
+		note.lasted_ns = (int64_t)(max_u64(c->wall_ms, row->ms) - row->ms) * NS_PER_MS;
+	core_note(c, &note);
+}
+
+void
+core_began(struct core *c, uint32_t index)
+{
+	struct row *row = core_row(c, index);
+
+	c->stats.rows[row->txn.state]++;
+	c->groups.groups[row->group].rows++;
+}
+
+void
+core_forget(struct core *c, uint32_t index)
+{
+	struct row *row = core_row(c, index);
+	uint32_t group = row->group;
+
+	CHECK(!row_undecided(row), row->txn.seq);
+	CHECK(!(row->flags & ROW_WAITED), row->txn.seq);
+	if (row->flags & ROW_FINAL) {
+		row_list_del(&c->table, &c->history, index);
+		row_clear(row, ROW_FINAL);
+	}
+	c->stats.rows[row->txn.state]--;
+	c->groups.groups[group].rows--;
+	table_del(&c->table, index);
+	groups_drop(&c->groups, group);
+}
+
+void
+core_final(struct core *c, uint32_t index)
+{
+	struct row *row = core_row(c, index);
+
+	CHECK(row->origin != 0 && !(row->flags & (ROW_FINAL | ROW_OVERDUE)), row->txn.seq);
+	row_list_add(&c->table, &c->history, index);
+	row_set(row, ROW_FINAL);
+}
+
+void
+core_time(struct core *c, uint32_t index)
+{
+	timers_add(&c->timers, index);
+}
+
+void
+core_untime(struct core *c, uint32_t index)
+{
+	struct row *row = core_row(c, index);
+
+	if (row->flags & ROW_OVERDUE)
+		groups_not_overdue(&c->groups, index);
+	else if (row->link != ROW_NONE)
+		timers_del(&c->timers, index);
+}
+
+void
+core_settled(struct core *c, uint32_t index)
+{
+	struct row *row = core_row(c, index);
+	uint64_t seq = row->txn.seq;
+	struct list *bucket = &c->waiting[hash_u64(seq) % WAIT_BUCKETS];
+
+	row_clear(row, ROW_PENDING);
+	row_clear(row, ROW_HALFWAY);
+	if (!(row->flags & ROW_WAITED))
+		return;
+	row_clear(row, ROW_WAITED);
+	LIST_EACH(node, bucket) {
+		if (LIST_ENTRY(node, struct deferred, node)->seq != seq)
+			continue;
+		list_del(node);
+		list_add_tail(&c->woken, node);
+	}
+}
+
+uint64_t *
+core_n_scratch(struct core *c, uint32_t count)
+{
+	if (count > c->n_scratch_cap) {
+		c->n_scratch = mem_grow(c->n_scratch, count * sizeof(*c->n_scratch));
+		c->n_scratch_cap = count;
+	}
+	return c->n_scratch;
+}
+
+/* ---- requests of this turn ------------------------------------------------------------------ */
+
+#define ARENA_BLOCK (64u << 10)
+
+void *
+core_arena(struct core *c, size_t n)
+{
+	struct arena *a = &c->arena;
+
+	n = (n + 15) & ~(size_t)15;
+	while (a->now && a->now->size - a->now->used < n && a->now->next)
+		a->now = a->now->next;
+	if (!a->now || a->now->size - a->now->used < n) {
+		size_t size = n > ARENA_BLOCK ? n : ARENA_BLOCK;
+		struct arena_block *b = mem_alloc(sizeof(*b) + size);
+
+		b->size = size;
+		if (a->now)
+			a->now->next = b;
+		else
+			a->first = b;
+		a->now = b;
+	}
+	a->now->used += n;
+	return a->now->bytes + a->now->used - n;
+}
+
+/* Keeps the ordinary blocks for the next turn, gives the huge ones back. */
+static void
+arena_reset(struct arena *a)
+{
+	struct arena_block **link = &a->first;
+
+	while (*link) {
+		struct arena_block *b = *link;
+
+		if (b->size > ARENA_BLOCK) {
+			*link = b->next;
+			mem_free(b);
+			continue;
+		}
+		b->used = 0;
+		link = &b->next;
+	}
+	a->now = a->first;
+}
+
+static struct str
+arena_str(struct core *c, struct str s, size_t max)
+{
+	char *p;
+
+	if (s.n > max)
+		s.n = max;
+	if (s.n == 0)
+		return s.p ? STR("") : STR_NONE;
+	p = core_arena(c, s.n);
+	memcpy(p, s.p, s.n);
+	return str_from(p, s.n);
+}
+
+static struct request *
+request_new(struct requests *q, enum request_kind kind)
+{
+	struct request *r;
+
+	if (q->count == q->cap) {
+		q->cap = q->cap ? q->cap * 2 : 256;
+		q->items = mem_grow(q->items, q->cap * sizeof(*q->items));
+	}
+	r = &q->items[q->count++];
+	r->kind = kind;
+	return r;
+}
+
+void
+core_half_send(struct core *c, const struct half_request *r)
+{
+	struct half_request *copy = &request_new(&c->halves, REQUEST_HALF)->half;
+	size_t size = r->half.count * sizeof(struct message);
+
+	*copy = *r;
+	if (r->half.count <= LIMIT_MESSAGES) {
+		struct message *messages = core_arena(c, size);
+
+		memcpy(messages, r->half.messages, size);
+		copy->half.messages = messages;
+	}
+}
+
+void
+core_end(struct core *c, const struct end_request *r)
+{
+	struct end_request *copy = &request_new(&c->ends, REQUEST_END)->end;
+
+	*copy = *r;
+	/* One byte more than is allowed stays too long to match. */
+	copy->group = arena_str(c, r->group, LIMIT_GROUP_BYTES + 1);
+	copy->remark = arena_str(c, r->remark, LIMIT_REASON_BYTES);
+	copy->from = arena_str(c, r->from, LIMIT_WHO_BYTES);
+}
+
+void
+core_operate(struct core *c, const struct operation *op)
+{
+	struct operation *copy = &request_new(&c->ends, REQUEST_OPERATION)->operation;
+
+	*copy = *op;
+	copy->who = arena_str(c, op->who, LIMIT_WHO_BYTES);
+	copy->reason = arena_str(c, op->reason, LIMIT_REASON_BYTES + 1);
+}
+
+void
+core_route(struct core *c, struct reply_to to, struct str topic)
+{
+	struct request *r = request_new(&c->ends, REQUEST_ROUTE);
+
+	r->route = (struct route_request){ to, arena_str(c, topic, LIMIT_TOPIC_BYTES + 1) };
+}
+
+/* ---- requests that wait ------------------------------------------------------------------------ */
+
+/* Copies strings behind each other; with AT NULL it only counts. */
+struct copier {
+	char *at;
+	size_t n;
+};
+
+static void
+copy_str(struct copier *k, struct str *s)
+{
+	if (k->at && s->n) {
+		memcpy(k->at + k->n, s->p, s->n);
+		s->p = k->at + k->n;
+	} else if (k->at && s->p) {
+		s->p = "";
+	}
+	k->n += s->n;
+}
+
+static void
+copy_half(struct copier *k, struct half *h, struct message *messages)
+{
+	copy_str(k, &h->group);
+	copy_str(k, &h->key);
+	copy_str(k, &h->from);
+	copy_str(k, &h->edge);
+	for (uint32_t i = 0; i < h->count; i++) {
+		struct message m = h->messages[i];
+
+		copy_str(k, &m.topic);
+		copy_str(k, &m.key);
+		copy_str(k, &m.value);
+		copy_str(k, &m.headers.bytes);
+		if (messages)
+			messages[i] = m;
+	}
+	if (messages)
+		h->messages = messages;
+}
+
+static void
+copy_request(struct copier *k, struct request *r, struct message *messages)
+{
+	switch (r->kind) {
+	case REQUEST_HALF:
+		copy_half(k, &r->half.half, messages);
+		return;
+	case REQUEST_END:
+		copy_str(k, &r->end.group);
+		copy_str(k, &r->end.remark);
+		copy_str(k, &r->end.from);
+		return;
+	case REQUEST_OPERATION:
+		copy_str(k, &r->operation.who);
+		copy_str(k, &r->operation.reason);
+		return;
+	case REQUEST_ROUTE:
+		copy_str(k, &r->route.topic);
+		return;
+	}
+}
+
+static struct deferred *
+deferred_new(struct core *c, const struct request *r)
+{
+	struct request dry = *r;
+	struct copier k = { NULL, 0 };
+	size_t messages = r->kind == REQUEST_HALF ? r->half.half.count * sizeof(struct message) : 0;
+	size_t bytes;
+	struct deferred *d;
+
+	copy_request(&k, &dry, NULL);
+	bytes = sizeof(*d) + messages + k.n;
+	if (c->deferred_bytes + bytes > c->conf.deferred_bytes)
+		return NULL;
+	d = mem_try(bytes);
+	if (!d)
+		return NULL;
+	*d = (struct deferred){ .bytes = bytes, .request = *r };
+	list_init(&d->node);
+	k = (struct copier){ (char *)(d + 1) + messages, 0 };
+	copy_request(&k, &d->request, messages ? (struct message *)(void *)(d + 1) : NULL);
+	c->deferred_bytes += bytes;
+	c->deferred_count++;
+	return d;
+}
+
+void
+core_undefer(struct core *c, struct deferred *d)
+{
+	c->deferred_bytes -= d->bytes;
+	c->deferred_count--;
+	mem_free(d);
+}
+
+static void
+deferred_link(struct core *c, struct deferred *d, struct wait wait)
+{
+	switch (wait.kind) {
+	case WAIT_ROW:
+		d->seq = wait.seq;
+		row_set(core_row(c, table_find(&c->table, wait.seq)), ROW_WAITED);
+		list_add_tail(&c->waiting[hash_u64(wait.seq) % WAIT_BUCKETS], &d->node);
+		return;
+	case WAIT_TOPIC:
+		if (core_topic_join(c, wait.topic, d))
+			return;
+		core_busy(c, &d->request, ANSWER_BUSY, "too many unknown topics at one time");
+		core_undefer(c, d);
+		return;
+	case WAIT_NOT:
+		list_add_tail(&c->overflow, &d->node);
+		return;
+	}
+}
+
+void
+core_defer(struct core *c, const struct request *r, struct wait wait)
+{
+	struct deferred *d = deferred_new(c, r);
+
+	if (d)
+		deferred_link(c, d, wait);
+	else
+		core_busy(c, r, ANSWER_BUSY, "too many requests wait");
+}
+
+void
+core_wake(struct core *c, struct list *waiting)
+{
+	LIST_EACH(node, waiting) {
+		list_del(node);
+		list_add_tail(&c->woken, node);
+	}
+}
+
+struct wait
+core_handle(struct core *c, struct request *r)
+{
+	switch (r->kind) {
+	case REQUEST_HALF:
+		return core_do_half(c, &r->half);
+	case REQUEST_END:
+		return core_do_end(c, &r->end);
+	case REQUEST_OPERATION:
+		return core_do_operation(c, &r->operation);
+	case REQUEST_ROUTE:
+		return core_do_route(c, &r->route);
+	}
+	check_failed("a kind of enum request_kind", __FILE__, __LINE__, (uint64_t)r->kind);
+}
+
+/* Handles what waits in LIST; what has to wait again goes elsewhere. */
+static void
+handle_deferred(struct core *c, struct list *waiting, uint64_t *budget)
+{
+	while (!list_empty(waiting) && *budget > 0) {
+		struct deferred *d = LIST_ENTRY(waiting->next, struct deferred, node);
+		struct wait wait;
+
+		list_del(&d->node);
+		d->seq = 0;
+		if (d->request.kind == REQUEST_HALF)
+			*budget -= min_u64(*budget, d->bytes);
+		wait = core_handle(c, &d->request);
+		if (wait.kind == WAIT_NOT)
+			core_undefer(c, d);
+		else
+			deferred_link(c, d, wait);
+	}
+}
+
+static uint64_t
+half_bytes(const struct half *h)
+{
+	uint64_t bytes = 256 + h->edge.n;
+
+	for (uint32_t i = 0; i < h->count && h->count <= LIMIT_MESSAGES; i++)
+		bytes += h->messages[i].value.n + h->messages[i].headers.bytes.n;
+	return bytes;
+}
+
+/* ---- the turn ------------------------------------------------------------------------------------ */
+
+void
+core_clock(struct core *c, int64_t now_ns, uint64_t wall_ms)
+{
+	CHECK(now_ns >= c->now_ns, now_ns);
+	c->now_ns = now_ns;
+	c->wall_ms = wall_ms;
+}
+
+static void
+decide_ends(struct core *c)
+{
+	for (uint32_t i = 0; i < c->ends.count; i++) {
+		struct wait wait = core_handle(c, &c->ends.items[i]);
+
+		if (wait.kind != WAIT_NOT)
+			core_defer(c, &c->ends.items[i], wait);
+	}
+	c->ends.count = 0;
+}
+
+static void
+decide_halves(struct core *c)
+{
+	uint64_t budget = LIMIT_TURN_BYTES;
+
+	handle_deferred(c, &c->overflow, &budget);
+	for (uint32_t i = 0; i < c->halves.count; i++) {
+		struct request *r = &c->halves.items[i];
+		struct wait wait = DONE;
+
+		/* Behind others that wait, or they would be overtaken for ever. */
+		if (budget == 0 || !list_empty(&c->overflow)) {
+			if (r->half.half.count <= LIMIT_MESSAGES) {
+				core_defer(c, r, DONE);
+				continue;
+			}
+		}
+		budget -= min_u64(budget, half_bytes(&r->half.half));
+		wait = core_handle(c, r);
+		if (wait.kind != WAIT_NOT)
+			core_defer(c, r, wait);
+	}
+	c->halves.count = 0;
+}
+
+void
+core_decide(struct core *c)
+{
+	uint64_t unbounded = UINT64_MAX;
+
+	CHECK(c->started, 0);
+	if (!c->described) {
+		c->described = true;
+		for (uint32_t i = 0; i < c->topics.count; i++)
+			c->ports.describe(c->arg, c->topics.topics[i].name);
+	}
+	c->asked_due_ns = groups_expire(&c->groups, c->now_ns);
+	c->lanes_due_ns = lanes_wake(&c->lanes, c->now_ns);
+	core_topics_expire(c);
+	handle_deferred(c, &c->woken, &unbounded);
+	decide_ends(c);
+	core_due(c);
+	decide_halves(c);
+	core_ask(c);
+	core_pump(c);
+	core_marks(c);
+	core_trim(c);
+	arena_reset(&c->arena);
+}
+
+int64_t
+core_next_due_ns(const struct core *c)
+{
+	int64_t due_ns = timers_next_ns(&c->timers);
+
+	if (!list_empty(&c->woken) || !list_empty(&c->overflow) || c->ends.count || c->halves.count)
+		return c->now_ns;
+	if (lanes_ready(&c->lanes) != LANE_NONE && !c->sink_full && !c->stats.foreign_cluster &&
+	    (c->flight_bytes < c->conf.lane_window_bytes || c->lanes.in_flight == 0))
+		return c->now_ns;
+	due_ns = min_i64(due_ns, c->asked_due_ns);
+	due_ns = min_i64(due_ns, c->lanes.wake_ns);
+	due_ns = min_i64(due_ns, c->topic_due_ns);
+	return min_i64(due_ns, core_ask_due_ns(c));
+}
+
+void
+core_space(struct core *c, bool ok)
+{
+	c->space = ok;
+}
+
+void
+core_drain(struct core *c)
+{
+	c->draining = true;
+}
+
+uint64_t
+core_owed(const struct core *c)
+{
+	return c->lanes.pending;
+}
+
+void
+core_fetched(struct core *c, uint64_t token, int err, const struct half *half)
+{
+	uint64_t which = token & ~FETCH_KINDS;
+
+	if (err)
+		half = NULL;
+	if ((token & FETCH_KINDS) == FETCH_LANE)
+		core_lane_fetched(c, (uint32_t)which, half);
+	else if ((token & FETCH_KINDS) == FETCH_CHECK)
+		core_check_fetched(c, which, half);
+}

@@ -1,0 +1,229 @@
+/*
+ * core_check.c -- what is due is asked about, by whoever can answer.
+ *
+ *      timers --due--> overdue list of the group --listener with room--> asked
+ *         ^                                                                |
+ *         +---------------- due again, later (txn_step TIMER) -------------+
+ *
+ * A check counts when the connection has taken its last byte, not before.  Between asking for
+ * the body and having it anything may have happened, so it is all looked at again then.
+ */
+#include "core/core_internal.h"
+
+#define DUE_PER_TURN 8192
+
+static void
+journal_checks(struct core *c, const struct row *row)
+{
+	struct entry e = {
+		.type = ENTRY_CHECKS,
+		.checks = { row->txn.seq, row->txn.checks, c->wall_ms,
+			    row->txn.state == TXN_PARKED },
+	};
+
+	(void)core_append(c, &e); /* lazy: a full disk may drop it, and nobody waits */
+}
+
+/* The checks are used up; or there is somebody to be asked. */
+static void
+due(struct core *c, uint32_t index)
+{
+	struct row *row = core_row(c, index);
+	struct group *group = &c->groups.groups[row->group];
+	struct txn_step step;
+
+	if (row->flags & ROW_PENDING)
+		return; /* its timer comes back, if at all, with the pending step */
+	step = txn_step(&row->txn, TXN_TIMER, c->now_ns, &c->conf.policy);
+	CHECK(step.verdict == TXN_LAZY, row->txn.seq);
+	if (step.action == TXN_NOTHING) {
+		core_apply(c, index, &step, TXN_TIMER);
+		core_time(c, index);
+		journal_checks(c, row);
+		return;
+	}
+	groups_overdue(&c->groups, index);
+	if (group->listeners == 0 && !group->silent) {
+		group->silent = true;
+		core_note(c, &(struct note){ .kind = NOTE_GROUP_SILENT,
+					     .lasted_ns = -1,
+					     .text = groups_name(&c->groups, row->group) });
+	}
+}
+
+void
+core_due(struct core *c)
+{
+	for (int i = 0; i < DUE_PER_TURN; i++) {
+		uint32_t index = timers_pop(&c->timers, c->now_ns);
+
+		if (index == ROW_NONE)
+			break;
+		due(c, index);
+	}
+	c->stats.timer_visits = c->timers.visits;
+}
+
+/* Says it to a connection that has room.  False: there is none. */
+static bool
+ask(struct core *c, uint32_t index, const struct half *half)
+{
+	struct row *row = core_row(c, index);
+	uint32_t peer = groups_pick(&c->groups, row->group, row->peer);
+	struct check check = {
+		.half = half,
+		.token = (uint64_t)row->check << 8 | row->txn.generation,
+		.number = row->txn.checks + 1,
+	};
+
+	if (peer == PEER_NONE)
+		return false;
+	check.peer = c->groups.peers[peer].id;
+	if (c->ports.check(c->arg, &check) == 0)
+		groups_await(&c->groups, peer, row->txn.seq, row->txn.generation,
+			   c->now_ns + c->conf.check_timeout_ns);
+	return true; /* not taken: asked again when it is due again */
+}
+
+static void
+tokens_fill(struct core *c)
+{
+	double rate = c->conf.check_rate;
+	double most = rate / 10 > 1 ? rate / 10 : 1;
+
+	c->check_tokens += (double)(c->now_ns - c->check_tokens_ns) * 1e-9 * rate;
+	c->check_tokens_ns = c->now_ns;
+	if (c->check_tokens > most)
+		c->check_tokens = most;
+}
+
+static bool
+may_ask(const struct core *c)
+{
+	return c->check_tokens >= 1 && c->asks_fetching < LIMIT_TURN_CHECKS;
+}
+
+/* The first overdue row of the group that is ready.  The body may have to come from the disk. */
+static void
+ask_first(struct core *c, uint32_t group)
+{
+	uint32_t index = c->groups.groups[group].overdue.head;
+	struct row *row = core_row(c, index);
+	struct txn_step step;
+	const struct half *half = NULL;
+	int err;
+
+	groups_not_overdue(&c->groups, index);
+	groups_rotate(&c->groups, group);
+	if (row->flags & ROW_PENDING)
+		return;
+	step = txn_step(&row->txn, TXN_TIMER, c->now_ns, &c->conf.policy);
+	if (step.action == TXN_NOTHING) { /* an operator asks beyond check.max: parked, but asked */
+		core_apply(c, index, &step, TXN_TIMER);
+		journal_checks(c, row);
+		step = txn_step(&row->txn, TXN_TIMER, c->now_ns, &c->conf.policy);
+	}
+	CHECK(step.verdict == TXN_LAZY && step.action == TXN_ASK, row->txn.seq);
+	core_apply(c, index, &step, TXN_TIMER);
+	core_time(c, index);
+	c->check_tokens -= 1;
+	err = c->ports.fetch(c->arg, row_place(row), FETCH_CHECK | row->txn.seq, &half);
+	if (err == ERR_AGAIN)
+		c->asks_fetching++;
+	else if (err == 0)
+		(void)ask(c, index, half);
+}
+
+void
+core_ask(struct core *c)
+{
+	tokens_fill(c);
+	for (int i = 0; i < LIMIT_TURN_CHECKS && may_ask(c); i++) {
+		uint32_t group = groups_ready(&c->groups);
+		struct group *it;
+
+		if (group == GROUP_NONE)
+			break;
+		it = &c->groups.groups[group];
+		if (it->overdue.count == 0 ||
+		    groups_pick(&c->groups, group,
+				core_row(c, it->overdue.head)->peer) == PEER_NONE)
+			groups_unready(&c->groups, group);
+		else
+			ask_first(c, group);
+	}
+}
+
+int64_t
+core_ask_due_ns(const struct core *c)
+{
+	if (groups_ready(&c->groups) == GROUP_NONE || c->asks_fetching >= LIMIT_TURN_CHECKS)
+		return TIME_NEVER;
+	if (c->check_tokens >= 1)
+		return c->now_ns;
+	if (c->conf.check_rate == 0)
+		return TIME_NEVER;
+	return c->now_ns + NS_PER_S / c->conf.check_rate + 1;
+}
+
+void
+core_check_fetched(struct core *c, uint64_t seq, const struct half *half)
+{
+	uint32_t index = table_find(&c->table, seq);
+	struct row *row;
+
+	CHECK(c->asks_fetching > 0, seq);
+	c->asks_fetching--;
+	if (index == ROW_NONE || !half)
+		return;
+	row = core_row(c, index);
+	if (!row_undecided(row) || (row->flags & (ROW_PENDING | ROW_OVERDUE)))
+		return;
+	if (!ask(c, index, half)) { /* they left meanwhile: the next one who comes is asked */
+		core_untime(c, index);
+		groups_overdue(&c->groups, index);
+	}
+}
+
+void
+core_check_written(struct core *c, uint64_t seq, uint64_t peer)
+{
+	uint32_t index = table_find(&c->table, seq);
+	uint8_t generation;
+	struct txn_step step;
+	struct row *row;
+
+	if (index == ROW_NONE || !groups_written(&c->groups, seq, peer, &generation))
+		return;
+	row = core_row(c, index);
+	/* Decided, or about to be, or half-sent again: then it is not this one that was asked. */
+	if ((row->flags & ROW_PENDING) || generation != row->txn.generation)
+		return;
+	step = txn_step(&row->txn, TXN_CHECKED, c->now_ns, &c->conf.policy);
+	if (step.verdict != TXN_LAZY)
+		return;
+	core_untime(c, index);
+	core_apply(c, index, &step, TXN_CHECKED);
+	core_time(c, index);
+	journal_checks(c, row);
+	c->stats.checks_sent++;
+	core_note(c, &(struct note){ .kind = NOTE_CHECK_SENT,
+				     .gid = table_gid(&c->table, row),
+				     .peer = peer,
+				     .value = row->txn.checks,
+				     .lasted_ns = -1 });
+}
+
+int
+core_join(struct core *c, uint64_t peer, struct str group)
+{
+	if (group.n == 0 || group.n > LIMIT_GROUP_BYTES)
+		return ERR_FULL;
+	return groups_join(&c->groups, peer, group);
+}
+
+void
+core_leave(struct core *c, uint64_t peer, struct str group)
+{
+	groups_leave(&c->groups, peer, group);
+}

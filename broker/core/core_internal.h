@@ -1,0 +1,344 @@
+/*
+ * core_internal.h -- what the files of the core share, and nobody else may see.
+ *
+ *   core.c          life, the turn, waiting requests, effects that wait for the disk
+ *   core_send.c     half-sends: new, repeated, refused
+ *   core_topic.c    topics, and the requests that wait until Kafka has told of one
+ *   core_end.c      decisions of producers, and what a decision does once it is durable
+ *   core_check.c    what is due is asked about
+ *   core_publish.c  lanes to Kafka and reports back; marks
+ *   core_operate.c  what operators do, with its audit record
+ *   core_recover.c  the journal's records become rows again
+ *   core_reclaim.c  what of a dying segment is still needed
+ *   core_view.c     lists, timelines, counters
+ *
+ * The order of things that all rely on: a record is appended first; its effect is pended with the
+ * LSN behind the record; core_durable() applies, answers and passes on, in the order of the
+ * journal.  So the rows in memory always are what a crash right now would recover, lazy steps
+ * apart; a row with ROW_PENDING will be something else soon and takes no other step until then.
+ */
+#ifndef CORE_INTERNAL_H
+#define CORE_INTERNAL_H
+
+#include "base/buf.h"
+#include "base/err.h"
+#include "base/list.h"
+#include "core/core.h"
+#include "core/groups.h"
+#include "core/lanes.h"
+#include "core/table.h"
+#include "core/timers.h"
+#include "core/topics.h"
+
+/* ---- requests that wait --------------------------------------------------------------- */
+
+enum request_kind { REQUEST_HALF, REQUEST_END, REQUEST_OPERATION, REQUEST_ROUTE };
+
+struct route_request {
+	struct reply_to to;
+	struct str topic;
+};
+
+struct request {
+	enum request_kind kind;
+	union {
+		struct half_request half;
+		struct end_request end;
+		struct operation operation;
+		struct route_request route;
+	};
+};
+
+/* A request with its own copy of every byte, in one block. */
+struct deferred {
+	struct list node;
+	uint64_t seq;	  /* whose pending step it waits for; 0: something else */
+	size_t bytes;
+	struct request request;
+};
+
+enum wait_kind { WAIT_NOT, WAIT_ROW, WAIT_TOPIC };
+
+/* What handling a request came to: done, or what it has to wait for. */
+struct wait {
+	enum wait_kind kind;
+	uint64_t seq;
+	struct str topic;
+};
+
+#define DONE ((struct wait){ WAIT_NOT, 0, { NULL, 0 } })
+
+struct topic_wait {
+	struct list node;
+	struct list waiting; /* of struct deferred */
+	int64_t until_ns;
+	struct str name;     /* owned, behind the struct */
+};
+
+#define WAIT_BUCKETS 256
+#define LIMIT_TOPIC_WAITS 256 /* unknown topics asked for at one time.  BUSY */
+#define LIMIT_DBS 4096	      /* databases named by half messages; more count as "none" */
+
+/* Bytes that live until the end of core_decide(). */
+struct arena_block;
+struct arena {
+	struct arena_block *first;
+	struct arena_block *now;
+};
+
+struct requests {
+	struct request *items;
+	uint32_t count;
+	uint32_t cap;
+};
+
+/* ---- effects that wait for the disk ----------------------------------------------------- */
+
+enum pending_kind {
+	PENDING_HALF,	    /* a new half message, or a plain send                        */
+	PENDING_GENERATION, /* a repeated one                                             */
+	PENDING_DECISION,
+	PENDING_REFUSED,    /* one message is undeliverable                               */
+	PENDING_MARK,	    /* a lane's watermark                                         */
+	PENDING_OPERATION,  /* check, resume, retry, discard                              */
+};
+
+struct pending {
+	uint64_t lsn;	    /* when everything before it is durable                       */
+	struct reply_to to;
+	struct txn next;    /* of the row                                                 */
+	int64_t began_ns;
+	uint64_t value;	    /* DECISION: when; MARK: low; REFUSED: position in the lane    */
+	uint32_t row;	    /* MARK: lane                                                 */
+	uint32_t lane;	    /* REFUSED                                                    */
+	int32_t code;	    /* REFUSED                                                    */
+	uint16_t index;	    /* REFUSED: which message                                     */
+	uint8_t kind;	    /* enum pending_kind                                          */
+	uint8_t event;	    /* enum txn_event                                             */
+	uint8_t origin;	    /* DECISION                                                   */
+	uint8_t verb;	    /* OPERATION: enum verb                                       */
+};
+
+/* A publication that Kafka has and did not report. */
+struct flight {
+	uint64_t position;
+	uint32_t lane;	    /* LANE_NONE: free                                            */
+	uint32_t bytes;
+	uint32_t serial;    /* tells an old token from a new one in the same slot          */
+	uint32_t next_free;
+};
+
+/* The smallest sequence that may still be an undecided one of some database. */
+struct mark {
+	uint64_t seq;
+	uint64_t ms;
+};
+
+struct db {
+	uint8_t id[16];
+	struct mark mark;
+};
+
+#define TIMELINE_EVENTS 65536u
+
+struct timeline_slot {
+	struct timeline_event event;
+	uint64_t seq;
+	uint64_t before;    /* number of the event before it in the same bucket; 0: none   */
+};
+
+/* ---- recovery only ---------------------------------------------------------------------- */
+
+struct done_n {
+	uint32_t lane;
+	uint64_t n;
+};
+
+struct core {
+	struct core_conf conf;
+	struct ports ports;
+	void *arg;
+
+	int64_t now_ns;
+	uint64_t wall_ms;
+	bool started;
+	bool described;	    /* Kafka was asked about the topics of the catalogue           */
+	bool draining;
+	bool space;
+	bool sink_full;
+	bool keys_noted;
+
+	/* what the state record keeps */
+	uint8_t journal_id[16];
+	struct hash_secret secret;
+	uint64_t next_seq;
+	uint64_t last_ms;
+	uint64_t audit_number;
+	uint8_t audit_chain[16];
+	char cluster[128];
+	uint32_t cluster_len;
+	struct entry_topic *state_topics;
+	struct lane_state *state_lanes;
+
+	struct table table;
+	struct timers timers;
+	struct groups groups;
+	struct topics topics;
+	struct lanes lanes;
+	struct row_list history; /* final rows, in the order in which they became so     */
+	uint64_t undecided;	 /* half-ways among them                                 */
+
+	struct db *dbs;		 /* by number - 1 */
+	uint32_t db_count, db_cap;
+	struct map by_db;
+	struct mark none_mark;	 /* of transactions without a database */
+	struct mark any_mark;
+
+	/* requests of this turn, then those that wait */
+	struct requests ends;
+	struct requests halves;
+	struct arena arena;
+	struct list woken;	 /* decided first in the next turn                        */
+	struct list overflow;	 /* half-sends beyond LIMIT_TURN_BYTES                     */
+	struct list topic_waits;
+	uint32_t topic_wait_count;
+	struct list waiting[WAIT_BUCKETS];
+	uint64_t deferred_bytes;
+	uint64_t deferred_count;
+	int64_t topic_due_ns;
+
+	struct pending *pending; /* a ring */
+	uint64_t pending_first, pending_end;
+	uint32_t pending_cap;
+
+	struct flight *flights;
+	uint32_t flight_count, flight_cap, flight_free;
+	uint64_t flight_bytes;
+
+	double check_tokens;
+	int64_t check_tokens_ns;
+	uint32_t asks_fetching;
+	int64_t asked_due_ns;
+	int64_t lanes_due_ns;
+
+	struct done_n *done;	 /* recovery: n published by name, retried ones apart     */
+	size_t done_count, done_cap;
+
+	struct timeline_slot *timeline;
+	uint64_t *timeline_heads;
+	uint64_t timeline_count;
+
+	uint64_t *n_scratch;
+	uint32_t n_scratch_cap;
+	struct buf audit_buf;
+	struct core_stats stats;
+};
+
+/* ---- core.c ------------------------------------------------------------------------------ */
+
+static inline struct row *
+core_row(const struct core *c, uint32_t index)
+{
+	return table_row(&c->table, index);
+}
+
+/* Appends what always has its room. */
+struct place core_append(struct core *c, const struct entry *e);
+/* P, with .lsn set behind PLACE, waits for the disk. */
+void core_pend(struct core *c, struct pending *p, struct place place);
+void core_answer(struct core *c, struct reply_to to, const struct answer *a);
+/* What an answer about ROW says of it. */
+struct answer core_answer_of(const struct core *c, const struct row *row, enum answer_code code);
+void core_note(struct core *c, const struct note *n);
+
+/* The one door: STEP becomes real. */
+void core_apply(struct core *c, uint32_t index, const struct txn_step *step, enum txn_event ev);
+/* A row begins (in STATE) or ends: the counters by state follow. */
+void core_began(struct core *c, uint32_t index);
+void core_forget(struct core *c, uint32_t index);
+/* A row became final: from now on it is history. */
+void core_final(struct core *c, uint32_t index);
+/* Its pending step is done: whoever waited for it is decided in the next turn. */
+void core_settled(struct core *c, uint32_t index);
+/* Takes the row out of the timers or the overdue list, wherever it is. */
+void core_untime(struct core *c, uint32_t index);
+void core_time(struct core *c, uint32_t index);
+
+void *core_arena(struct core *c, size_t n);
+/* Copies the request to wait; answers BUSY when there is no room. */
+void core_defer(struct core *c, const struct request *r, struct wait wait);
+void core_undefer(struct core *c, struct deferred *d);
+struct wait core_handle(struct core *c, struct request *r);
+void core_wake(struct core *c, struct list *waiting);
+uint64_t *core_n_scratch(struct core *c, uint32_t count);
+
+/* ---- core_send.c ------------------------------------------------------------------------- */
+
+struct wait core_do_half(struct core *c, struct half_request *r);
+void core_half_durable(struct core *c, const struct pending *p);
+void core_generation_durable(struct core *c, const struct pending *p);
+/* Number of the database, made when new; 0 for none. */
+uint16_t core_db(struct core *c, bool has, const uint8_t id[16]);
+uint64_t core_key_hash(const struct core *c, struct str group, struct str key);
+void core_busy(struct core *c, const struct request *r, enum answer_code code, const char *why);
+/* Makes room for one more key by forgetting old history; false: none. */
+bool core_keys_room(struct core *c);
+void core_trim(struct core *c);
+
+/* ---- core_topic.c ------------------------------------------------------------------------ */
+
+struct wait core_do_route(struct core *c, const struct route_request *r);
+/* Requests that waited too long for their topic are told BUSY. */
+void core_topics_expire(struct core *c);
+/* Joins a request that waits for NAME; false: no room. */
+bool core_topic_join(struct core *c, struct str name, struct deferred *d);
+
+/* ---- core_end.c -------------------------------------------------------------------------- */
+
+struct wait core_do_end(struct core *c, const struct end_request *r);
+/* Journals a decision, its step taken; NULL decision strings are fine. */
+void core_decision(struct core *c, uint32_t index, const struct txn_step *step,
+		   const struct decision *d, enum txn_event ev, struct reply_to to);
+void core_decision_durable(struct core *c, const struct pending *p);
+
+/* ---- core_check.c ------------------------------------------------------------------------ */
+
+void core_due(struct core *c);
+void core_ask(struct core *c);
+/* When the bucket of check.rate has the next token, if that is what is missing. */
+int64_t core_ask_due_ns(const struct core *c);
+void core_check_fetched(struct core *c, uint64_t seq, const struct half *half);
+
+/* ---- core_publish.c ---------------------------------------------------------------------- */
+
+/* The lane of (topic, partition), made when new. */
+uint32_t core_lane(struct core *c, uint32_t topic, int32_t partition);
+void core_push(struct core *c, uint32_t index);
+void core_pump(struct core *c);
+void core_marks(struct core *c);
+void core_mark_durable(struct core *c, const struct pending *p);
+void core_refused_durable(struct core *c, const struct pending *p);
+void core_lane_fetched(struct core *c, uint32_t lane, const struct half *half);
+
+/* ---- core_operate.c ---------------------------------------------------------------------- */
+
+struct wait core_do_operation(struct core *c, const struct operation *op);
+void core_operation_durable(struct core *c, const struct pending *p);
+void core_audit_chain(struct core *c, const struct entry_audit *a, const uint8_t before[16],
+		      uint8_t ret_chain[16]);
+
+/* ---- core_view.c ------------------------------------------------------------------------- */
+
+void core_view(const struct core *c, const struct row *row, struct row_view *ret_view);
+uint64_t core_etag(const struct core *c, const struct row *row);
+void core_timeline_add(struct core *c, const struct note *n);
+/* Moves MARK to the first undecided of database DB (-1: any); NULL: there is none before it. */
+const struct row *core_mark(struct core *c, struct mark *mark, int32_t db, uint32_t *budget);
+
+/* Tokens of ports.fetch(): what for, in bits 60 to 62; the rest says which. */
+#define FETCH_KIND_SHIFT 60
+#define FETCH_LANE (UINT64_C(1) << FETCH_KIND_SHIFT)
+#define FETCH_CHECK (UINT64_C(2) << FETCH_KIND_SHIFT)
+#define FETCH_KINDS (UINT64_C(7) << FETCH_KIND_SHIFT)
+
+#endif /* CORE_INTERNAL_H */

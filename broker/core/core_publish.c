@@ -1,0 +1,405 @@
+/*
+ * core_publish.c -- lanes to Kafka, reports back, and the marks that remember them.
+ *
+ * A mark says how far a lane is.  It is lazy: written once a turn for each lane with progress, and
+ * waited for by nobody.  A crash before it is durable publishes again, under the same number.
+ */
+#include "core/core_internal.h"
+
+#define LANE_QUANTUM 64 /* messages of one lane before the next lane has its turn */
+
+uint32_t
+core_lane(struct core *c, uint32_t topic, int32_t partition)
+{
+	uint32_t lane = topics_lane(&c->topics, topic, partition);
+
+	if (lane == LANE_NONE) {
+		lane = lanes_add(&c->lanes, topic, partition);
+		topics_set_lane(&c->topics, topic, partition, lane);
+		c->stats.lanes++;
+	}
+	return lane;
+}
+
+void
+core_push(struct core *c, uint32_t index)
+{
+	const struct row *row = core_row(c, index);
+	struct lane_item item = { .row = index };
+
+	for (uint32_t p = row->parts; p != PART_NONE; p = table_part(&c->table, p)->next) {
+		const struct part_node *part = table_part(&c->table, p);
+
+		item.n = part->n;
+		item.again = part->state == PART_RETRIED;
+		if (part->state == PART_OWED || part->state == PART_RETRIED)
+			lanes_push(&c->lanes, core_lane(c, part->topic, part->partition), &item);
+		item.index++;
+	}
+}
+
+/* ---- to Kafka -------------------------------------------------------------------------------- */
+
+static uint32_t
+flight_new(struct core *c)
+{
+	uint32_t i = c->flight_free;
+
+	if (i != UINT32_MAX) {
+		c->flight_free = c->flights[i].next_free;
+		return i;
+	}
+	if (c->flight_count == c->flight_cap) {
+		c->flight_cap = c->flight_cap ? c->flight_cap * 2 : 256;
+		c->flights = mem_grow(c->flights, c->flight_cap * sizeof(*c->flights));
+	}
+	i = c->flight_count++;
+	c->flights[i] = (struct flight){ .lane = LANE_NONE };
+	return i;
+}
+
+static void
+flight_free(struct core *c, uint32_t i)
+{
+	c->flights[i].lane = LANE_NONE;
+	c->flights[i].next_free = c->flight_free;
+	c->flight_free = i;
+}
+
+static void
+note_lane(struct core *c, const struct lane *lane, enum note_kind kind)
+{
+	core_note(c, &(struct note){
+			     .kind = kind,
+			     .partition = lane->partition,
+			     .value = lane->code,
+			     .lasted_ns = -1,
+			     .text = c->topics.topics[lane->topic].name,
+		     });
+}
+
+/* Tells once when a lane stops, and once when it goes again. */
+static void
+lane_watch(struct core *c, uint32_t number, bool acked)
+{
+	struct lane *lane = lanes_at(&c->lanes, number);
+
+	if (lane->mode == LANE_BACKOFF && !lane->noted) {
+		lane->noted = true;
+		note_lane(c, lane, NOTE_LANE_FROZEN);
+	} else if (lane->mode == LANE_OPEN && lane->noted && acked) {
+		lane->noted = false;
+		note_lane(c, lane, NOTE_LANE_RESUMED);
+	}
+}
+
+/* Hands ITEM, whose half is here, to Kafka.  False: the lane must wait. */
+static bool
+send_item(struct core *c, uint32_t number, const struct lane_item *item, const struct half *half)
+{
+	const struct row *row = core_row(c, item->row);
+	uint32_t i = flight_new(c);
+	struct flight *f = &c->flights[i];
+	struct publication p = {
+		.token = (uint64_t)f->serial << 32 | i,
+		.half = half,
+		.index = item->index,
+		.partition = lanes_at(&c->lanes, number)->partition,
+		.n = item->n,
+		.ms = row->decided_ms,
+		.journal_id = c->journal_id,
+	};
+	uint32_t bytes = row->len;
+	int err;
+
+	CHECK(item->index < half->count && half->gid.lo == row->txn.seq, row->txn.seq);
+	err = c->ports.publish(c->arg, &p);
+	if (err) {
+		flight_free(c, i);
+		if (err == ERR_AGAIN)
+			c->sink_full = true;
+		else
+			lanes_untaken(&c->lanes, number, err, c->now_ns);
+		lane_watch(c, number, false);
+		return false;
+	}
+	f->lane = number;
+	f->position = lanes_sent(&c->lanes, number);
+	f->bytes = bytes;
+	c->flight_bytes += bytes;
+	return true;
+}
+
+/* Sends a few of the first ready lane. */
+static void
+pump_lane(struct core *c, uint32_t number)
+{
+	struct lane_item item;
+
+	for (int i = 0; i < LANE_QUANTUM; i++) {
+		const struct half *half = NULL;
+		int err;
+
+		if (c->flight_bytes >= c->conf.lane_window_bytes && c->lanes.in_flight > 0)
+			return;
+		if (!lanes_next(&c->lanes, number, &item)) {
+			lanes_unready(&c->lanes);
+			return;
+		}
+		err = c->ports.fetch(c->arg, row_place(core_row(c, item.row)), FETCH_LANE | number,
+				     &half);
+		if (err == ERR_AGAIN) {
+			lanes_at(&c->lanes, number)->fetching = item.n;
+			lanes_unready(&c->lanes);
+			return;
+		}
+		if (err) /* the journal has said so to the loop; the lane must not spin meanwhile */
+			lanes_untaken(&c->lanes, number, err, c->now_ns);
+		if (err || !send_item(c, number, &item, half)) {
+			lane_watch(c, number, false);
+			if (!c->sink_full)
+				lanes_unready(&c->lanes);
+			return;
+		}
+	}
+	lanes_rotate(&c->lanes);
+}
+
+void
+core_pump(struct core *c)
+{
+	uint32_t number;
+
+	if (c->stats.foreign_cluster)
+		return;
+	while (!c->sink_full && (number = lanes_ready(&c->lanes)) != LANE_NONE) {
+		if (c->flight_bytes >= c->conf.lane_window_bytes && c->lanes.in_flight > 0)
+			return;
+		pump_lane(c, number);
+	}
+}
+
+void
+core_lane_fetched(struct core *c, uint32_t number, const struct half *half)
+{
+	struct lane *lane = number < c->lanes.count ? lanes_at(&c->lanes, number) : NULL;
+	struct lane_item item;
+	uint64_t n;
+
+	if (!lane || !lane->fetching)
+		return;
+	n = lane->fetching;
+	lanes_unblock(&c->lanes, number);
+	if (!half) {
+		lanes_untaken(&c->lanes, number, ERR_IO, c->now_ns);
+		lane_watch(c, number, false);
+		return;
+	}
+	/* The lane may have been frozen, and the row copied, since it was asked for. */
+	if (c->stats.foreign_cluster || c->sink_full || !lanes_next(&c->lanes, number, &item) ||
+	    item.n != n || core_row(c, item.row)->txn.seq != half->gid.lo)
+		return;
+	(void)send_item(c, number, &item, half);
+}
+
+void
+core_sink_ready(struct core *c)
+{
+	c->sink_full = false;
+}
+
+/* ---- reports back ------------------------------------------------------------------------------ */
+
+static bool
+all_published(const struct core *c, const struct row *row)
+{
+	for (uint32_t p = row->parts; p != PART_NONE; p = table_part(&c->table, p)->next)
+		if (table_part(&c->table, p)->state != PART_PUBLISHED)
+			return false;
+	return true;
+}
+
+static void
+item_acked(struct core *c, const struct lane *lane, const struct lane_item *item, int64_t offset)
+{
+	struct row *row = core_row(c, item->row);
+
+	table_part_of(&c->table, row, item->index)->state = PART_PUBLISHED;
+	c->stats.published++;
+	core_note(c, &(struct note){
+			     .kind = NOTE_PUBLISHED,
+			     .gid = table_gid(&c->table, row),
+			     .partition = lane->partition,
+			     .value = offset,
+			     .lasted_ns = (int64_t)(max_u64(c->wall_ms, row->decided_ms) -
+						    row->decided_ms) *
+					  NS_PER_MS,
+			     .text = c->topics.topics[lane->topic].name,
+		     });
+	if (row->txn.state == TXN_COMMITTED && all_published(c, row)) {
+		struct txn_step step = txn_step(&row->txn, TXN_ACKED, c->now_ns, &c->conf.policy);
+
+		core_apply(c, item->row, &step, TXN_ACKED);
+		core_final(c, item->row);
+	}
+}
+
+/* Kafka refuses this very message, and it was alone: it goes to the people. */
+static void
+item_refused(struct core *c, uint32_t number, uint64_t position, const struct lane_item *item,
+	     int32_t code)
+{
+	const struct row *row = core_row(c, item->row);
+	struct entry e = {
+		.type = ENTRY_REFUSED,
+		.refused = { row->txn.seq, item->index, code, c->wall_ms },
+	};
+	struct pending p = {
+		.value = position,
+		.row = item->row,
+		.lane = number,
+		.code = code,
+		.index = item->index,
+		.kind = PENDING_REFUSED,
+		.event = TXN_REFUSED,
+	};
+
+	core_pend(c, &p, core_append(c, &e));
+}
+
+void
+core_refused_durable(struct core *c, const struct pending *p)
+{
+	struct row *row = core_row(c, p->row);
+	struct part_node *part = table_part_of(&c->table, row, p->index);
+	struct txn_step step = txn_step(&row->txn, TXN_REFUSED, c->now_ns, &c->conf.policy);
+
+	part->state = PART_REFUSED;
+	part->code = p->code;
+	c->stats.refused++;
+	lanes_refused(&c->lanes, p->lane, p->value);
+	if (step.verdict == TXN_OK)
+		core_apply(c, p->row, &step, TXN_REFUSED);
+	core_note(c, &(struct note){
+			     .kind = NOTE_UNPUBLISHABLE,
+			     .gid = table_gid(&c->table, row),
+			     .partition = part->partition,
+			     .value = p->code,
+			     .lasted_ns = -1,
+			     .text = c->topics.topics[part->topic].name,
+		     });
+}
+
+void
+core_report(struct core *c, uint64_t token, enum report report, int64_t offset, int32_t code)
+{
+	uint32_t i = (uint32_t)token;
+	struct lane_item item;
+	struct flight f;
+
+	if (i >= c->flight_count || c->flights[i].lane == LANE_NONE ||
+	    c->flights[i].serial != token >> 32)
+		return;
+	f = c->flights[i];
+	c->flights[i].serial++;
+	flight_free(c, i);
+	c->flight_bytes -= f.bytes;
+	switch (lanes_report(&c->lanes, f.lane, f.position, report, code, c->now_ns, &item)) {
+	case LANE_ACKED:
+		item_acked(c, lanes_at(&c->lanes, f.lane), &item, offset);
+		break;
+	case LANE_REFUSE:
+		item_refused(c, f.lane, f.position, &item, code);
+		break;
+	case LANE_NOTHING:
+		c->stats.publish_retries++;
+		break;
+	}
+	lane_watch(c, f.lane, report == REPORT_ACKED);
+}
+
+/* ---- marks ---------------------------------------------------------------------------------------- */
+
+static int
+by_number(const void *a, const void *b)
+{
+	const uint64_t *x = a;
+	const uint64_t *y = b;
+
+	return *x < *y ? -1 : *x > *y;
+}
+
+/* Appends one mark; false when the disk is full and it was dropped. */
+static bool
+mark(struct core *c, uint32_t number, uint64_t low, const uint64_t *done, uint32_t count)
+{
+	const struct lane *lane = lanes_at(&c->lanes, number);
+	struct entry e = {
+		.type = ENTRY_PUBLISHED,
+		.published = { lane->topic, lane->partition, low, count, done },
+	};
+	struct pending p = { .value = low, .row = number, .kind = PENDING_MARK };
+	struct place place = core_append(c, &e);
+
+	if (place.len == 0)
+		return false;
+	core_pend(c, &p, place);
+	return true;
+}
+
+/*
+ * What was acknowledged since the last mark: behind the watermark by name, below it by the
+ * watermark alone, and retried ones by name in a mark of their own.
+ */
+static bool
+lane_mark(struct core *c, uint32_t number)
+{
+	struct lane *lane = lanes_at(&c->lanes, number);
+	uint64_t *n = core_n_scratch(c, lane->fresh_count);
+	uint32_t count = 0;
+	uint32_t again = 0;
+
+	for (uint32_t i = 0; i < lane->fresh_count; i++)
+		if (!(lane->fresh[i] & 1) && lane->fresh[i] >> 1 >= lane->low)
+			n[count++] = lane->fresh[i] >> 1;
+	for (uint32_t i = 0; i < lane->fresh_count; i++)
+		if (lane->fresh[i] & 1)
+			n[count + again++] = lane->fresh[i] >> 1;
+	if (again) {
+		qsort(n + count, again, sizeof(*n), by_number);
+		if (!mark(c, number, 0, n + count, again))
+			return false;
+	}
+	if (count || lane->low > lane->marked_low) {
+		qsort(n, count, sizeof(*n), by_number);
+		if (!mark(c, number, lane->low, n, count))
+			return false;
+	}
+	lane->marked_low = lane->low;
+	lane->fresh_count = 0;
+	return true;
+}
+
+void
+core_marks(struct core *c)
+{
+	uint32_t kept = 0;
+
+	for (uint32_t i = 0; i < c->lanes.dirty_count; i++) {
+		uint32_t number = c->lanes.dirty[i];
+
+		if (lane_mark(c, number))
+			lanes_at(&c->lanes, number)->dirty = false;
+		else
+			c->lanes.dirty[kept++] = number;
+	}
+	c->lanes.dirty_count = kept;
+}
+
+void
+core_mark_durable(struct core *c, const struct pending *p)
+{
+	struct lane *lane = lanes_at(&c->lanes, p->row);
+
+	lane->durable_low = max_u64(lane->durable_low, p->value);
+}

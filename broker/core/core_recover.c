@@ -1,0 +1,697 @@
+/*
+ * core_recover.c -- the journal's records become rows again.
+ *
+ * Every record is applied where it stands; one about a transaction that is not known is ignored: its
+ * half left with a segment, and with it went or was copied all that the record said.  A record
+ * may come twice (the recovered tail is written again), so each says what is, not what changes.
+ *
+ * Marks are not applied at once, because copies of older messages may still follow.  They are
+ * collected per lane, and core_start() looks at every owed message once:
+ *
+ *     owed      published when n is below the lane's watermark, or named in a mark
+ *     retried   published only when named in a mark: its n was below the watermark all the time
+ *     refused   stays so
+ *
+ * Until then due_ns of an undecided row is a wall-clock time in milliseconds, and link_back its
+ * immunity.
+ */
+#include "core/core_internal.h"
+
+static bool
+recovered_seq(struct core *c, struct gid gid)
+{
+	if (gid.lo == 0 || gid.lo > INT64_MAX)
+		return false;
+	c->next_seq = max_u64(c->next_seq, gid.lo + 1);
+	c->last_ms = max_u64(c->last_ms, gid_ms(gid));
+	return true;
+}
+
+/* The key leads to the newest transaction that had it. */
+static void
+recover_key(struct core *c, uint32_t index)
+{
+	const struct row *row = core_row(c, index);
+	uint32_t old = table_find_key(&c->table, row->key_hash);
+
+	if (old == ROW_NONE || core_row(c, old)->txn.seq < row->txn.seq)
+		table_key(&c->table, index);
+}
+
+static void
+set_due(struct row *row, uint64_t since_ms, int64_t gap_ns)
+{
+	row->txn.due_ns = max_i64((int64_t)since_ms + gap_ns / NS_PER_MS, 1);
+}
+
+static int64_t
+gap_of(const struct core *c, const struct row *row)
+{
+	if (row->txn.state == TXN_PARKED)
+		return c->conf.policy.parked_ns;
+	if (row->txn.checks == 0)
+		return (int64_t)row->link_back * NS_PER_MS;
+	return txn_check_gap_ns(&c->conf.policy, row->txn.checks);
+}
+
+/* The row of a half or copy at PLACE, new, with its parts; undecided for now. */
+static int
+recover_row(struct core *c, const struct half *h, const uint32_t *topics, struct place place,
+	    uint32_t *ret_index)
+{
+	struct row *row;
+	uint32_t group;
+	uint32_t index;
+
+	if (!recovered_seq(c, h->gid) || h->count == 0 || h->count > LIMIT_MESSAGES)
+		return ERR_CORRUPT;
+	for (uint32_t i = 0; i < h->count; i++)
+		if (topics[i] >= c->topics.count || h->messages[i].partition < 0)
+			return ERR_CORRUPT;
+	group = groups_get(&c->groups, h->group);
+	if (group == GROUP_NONE)
+		return ERR_CORRUPT;
+	index = table_add(&c->table, h->gid.lo);
+	row = core_row(c, index);
+	row->txn.state = TXN_PREPARED;
+	row->txn.tag = (uint16_t)topics[0];
+	row->check = h->check & ((UINT64_C(1) << 55) - 1);
+	row->ms = gid_ms(h->gid) & ((UINT64_C(1) << 48) - 1);
+	row->count = h->count & 511;
+	row->lsn = place.lsn;
+	row->len = place.len;
+	row->key_hash = core_key_hash(c, h->group, h->key);
+	row->body = h->body_hash.lo & ((UINT64_C(1) << 44) - 1);
+	row->group = group & ((1u << 20) - 1);
+	row->partition = h->messages[0].partition;
+	row->db = core_db(c, h->has_db_id, h->db_id);
+	row->link_back = h->immunity_ms
+				 ? h->immunity_ms
+				 : (uint32_t)(c->conf.policy.immunity_ns / NS_PER_MS);
+	if (h->count > 1) {
+		table_parts(&c->table, index, h->count);
+		for (uint32_t i = 0; i < h->count; i++) {
+			table_part_of(&c->table, row, i)->topic = (uint16_t)topics[i];
+			table_part_of(&c->table, row, i)->partition = h->messages[i].partition;
+		}
+	}
+	set_due(row, h->arrived_ms, gap_of(c, row));
+	recover_key(c, index);
+	*ret_index = index;
+	return 0;
+}
+
+/* Known already: the same record again, or a newer copy; only where it lies has changed. */
+static bool
+moved(struct core *c, uint64_t seq, struct place place)
+{
+	uint32_t index = table_find(&c->table, seq);
+
+	if (index == ROW_NONE)
+		return false;
+	core_row(c, index)->lsn = place.lsn;
+	core_row(c, index)->len = place.len;
+	return true;
+}
+
+static int
+recover_half(struct core *c, const struct entry_half *e, struct place place)
+{
+	uint32_t index;
+
+	if (moved(c, e->half.gid.lo, place))
+		return 0;
+	return recover_row(c, &e->half, e->topics, place, &index);
+}
+
+/* The row is decided: COUNT numbers, for a commit. */
+static int
+recover_decided(struct core *c, uint32_t index, const struct decision *d)
+{
+	struct row *row = core_row(c, index);
+	uint16_t topic = row->txn.tag;
+	int32_t partition = row->partition;
+
+	if (d->state == TXN_COMMITTED && !(row->flags & ROW_PARTS)) {
+		table_parts(&c->table, index, 1);
+		table_part(&c->table, row->parts)->topic = topic;
+		table_part(&c->table, row->parts)->partition = partition;
+	}
+	row->txn.state = (uint8_t)d->state;
+	row->txn.due_ns = 0;
+	row->origin = (unsigned)d->origin & 7;
+	row->decided_ms = d->ms;
+	if (d->origin == ORIGIN_PLAIN)
+		row_set(row, ROW_PLAIN);
+	return 0;
+}
+
+static void
+part_numbered(struct core *c, struct part_node *part, uint64_t n)
+{
+	struct lane *lane = lanes_at(&c->lanes, core_lane(c, part->topic, part->partition));
+
+	part->n = n;
+	lane->next_n = max_u64(lane->next_n, n + 1);
+}
+
+static int
+recover_decision(struct core *c, const struct entry_decision *e)
+{
+	uint32_t index = table_find(&c->table, e->seq);
+	struct row *row;
+
+	if (index == ROW_NONE || !row_undecided(core_row(c, index)))
+		return 0;
+	row = core_row(c, index);
+	if (e->decision.state != TXN_COMMITTED && e->decision.state != TXN_ROLLED_BACK)
+		return ERR_CORRUPT;
+	if (e->count != (e->decision.state == TXN_COMMITTED ? row->count : 0))
+		return ERR_CORRUPT;
+	recover_decided(c, index, &e->decision);
+	for (uint32_t i = 0; i < e->count; i++)
+		part_numbered(c, table_part_of(&c->table, row, i), e->n[i]);
+	return 0;
+}
+
+static int
+recover_copy(struct core *c, const struct entry_copy *e, struct place place)
+{
+	uint32_t index = table_find(&c->table, e->half.gid.lo);
+	struct row *row;
+	int err;
+
+	if (index != ROW_NONE) {
+		row = core_row(c, index);
+		row->link = row->link_back = ROW_NONE;
+		table_del(&c->table, index);
+	}
+	err = recover_row(c, &e->half, e->topics, place, &index);
+	if (err)
+		return err;
+	row = core_row(c, index);
+	row->txn.generation = e->generation;
+	row->txn.checks = e->checks;
+	if (e->state == TXN_PREPARED || e->state == TXN_PARKED) {
+		row->txn.state = (uint8_t)e->state;
+		set_due(row, e->since_ms, gap_of(c, row));
+		return 0;
+	}
+	if (e->decision.state == TXN_COMMITTED && !e->parts)
+		return ERR_CORRUPT;
+	recover_decided(c, index, &e->decision);
+	row->txn.state = (uint8_t)e->state;
+	for (uint32_t i = 0; e->decision.state == TXN_COMMITTED && i < row->count; i++) {
+		struct part_node *part = table_part_of(&c->table, row, i);
+
+		part_numbered(c, part, e->parts[i].n);
+		part->state = (uint8_t)e->parts[i].state;
+		part->again = e->parts[i].state == PART_RETRIED;
+	}
+	return 0;
+}
+
+static int
+recover_stub(struct core *c, const struct entry_stub *e, struct place place)
+{
+	uint32_t group;
+	uint32_t index;
+	struct row *row;
+
+	if (!recovered_seq(c, e->gid) ||
+	    (e->state != TXN_PUBLISHED && e->state != TXN_ROLLED_BACK && e->state != TXN_DISCARDED))
+		return ERR_CORRUPT;
+	/* Nothing of it is owed: that is why it became a stub. */
+	index = table_find(&c->table, e->gid.lo);
+	if (index != ROW_NONE) {
+		row = core_row(c, index);
+		row->link = row->link_back = ROW_NONE;
+		table_del(&c->table, index);
+	}
+	group = groups_get(&c->groups, e->group);
+	if (group == GROUP_NONE)
+		return ERR_CORRUPT;
+	index = table_add(&c->table, e->gid.lo);
+	row = core_row(c, index);
+	row->txn.state = (uint8_t)e->state;
+	row->txn.generation = e->generation;
+	row->check = e->check & ((UINT64_C(1) << 55) - 1);
+	row->ms = gid_ms(e->gid) & ((UINT64_C(1) << 48) - 1);
+	row->lsn = place.lsn;
+	row->len = place.len;
+	row->key_hash = e->key_hash;
+	row->body = e->body_hash.lo & ((UINT64_C(1) << 44) - 1);
+	row->group = group & ((1u << 20) - 1);
+	row->origin = (unsigned)e->decision.origin & 7;
+	row->decided_ms = e->decision.ms;
+	row_set(row, ROW_STUB);
+	if (e->decision.origin == ORIGIN_PLAIN)
+		row_set(row, ROW_PLAIN);
+	recover_key(c, index);
+	return 0;
+}
+
+static void
+recover_generation(struct core *c, const struct entry_generation *e)
+{
+	uint32_t index = table_find(&c->table, e->seq);
+	struct row *row = index == ROW_NONE ? NULL : core_row(c, index);
+
+	if (!row || !row_undecided(row))
+		return;
+	row->txn.state = TXN_PREPARED;
+	row->txn.generation = (uint8_t)max_u64(row->txn.generation, e->generation);
+	row->txn.checks = 0;
+	set_due(row, e->ms, gap_of(c, row));
+}
+
+static void
+recover_checks(struct core *c, const struct entry_checks *e)
+{
+	uint32_t index = table_find(&c->table, e->seq);
+	struct row *row = index == ROW_NONE ? NULL : core_row(c, index);
+
+	if (!row || !row_undecided(row))
+		return;
+	row->txn.state = e->parked ? TXN_PARKED : TXN_PREPARED;
+	row->txn.checks = e->checks;
+	set_due(row, e->ms, gap_of(c, row));
+}
+
+static void
+recover_resumed(struct core *c, const struct entry_resumed *e)
+{
+	uint32_t index = table_find(&c->table, e->seq);
+	struct row *row = index == ROW_NONE ? NULL : core_row(c, index);
+
+	if (!row || !row_undecided(row))
+		return;
+	row->txn.state = TXN_PREPARED;
+	row->txn.checks = 0;
+	set_due(row, e->ms, 0);
+}
+
+static int
+recover_refused(struct core *c, const struct entry_refused *e)
+{
+	uint32_t index = table_find(&c->table, e->seq);
+	struct row *row = index == ROW_NONE ? NULL : core_row(c, index);
+	struct part_node *part;
+
+	if (!row || (row->flags & ROW_STUB))
+		return 0;
+	if (!(row->flags & ROW_PARTS) || e->index >= row->count || row->origin == 0)
+		return ERR_CORRUPT;
+	part = table_part_of(&c->table, row, e->index);
+	part->state = PART_REFUSED;
+	part->code = e->code;
+	if (row->txn.state == TXN_COMMITTED)
+		row->txn.state = TXN_UNDELIVERABLE;
+	return 0;
+}
+
+static void
+recover_retried(struct core *c, const struct entry_retried *e)
+{
+	uint32_t index = table_find(&c->table, e->seq);
+	struct row *row = index == ROW_NONE ? NULL : core_row(c, index);
+
+	if (!row || row->txn.state != TXN_UNDELIVERABLE || !(row->flags & ROW_PARTS))
+		return;
+	row->txn.state = TXN_COMMITTED;
+	for (uint32_t p = row->parts; p != PART_NONE; p = table_part(&c->table, p)->next) {
+		struct part_node *part = table_part(&c->table, p);
+
+		if (part->state == PART_REFUSED) {
+			part->state = PART_RETRIED;
+			part->again = 1;
+		}
+	}
+}
+
+static void
+recover_discarded(struct core *c, const struct entry_discarded *e)
+{
+	uint32_t index = table_find(&c->table, e->seq);
+
+	if (index != ROW_NONE && core_row(c, index)->txn.state == TXN_UNDELIVERABLE)
+		core_row(c, index)->txn.state = TXN_DISCARDED;
+}
+
+static int
+recover_published(struct core *c, const struct entry_published *e)
+{
+	struct lane *lane;
+	uint32_t number;
+
+	if (e->topic >= c->topics.count || e->partition < 0)
+		return ERR_CORRUPT;
+	number = core_lane(c, e->topic, e->partition);
+	lane = lanes_at(&c->lanes, number);
+	lane->low = max_u64(lane->low, e->low);
+	lane->next_n = max_u64(lane->next_n, lane->low);
+	for (uint32_t i = 0; i < e->done_count; i++) {
+		if (c->done_count == c->done_cap) {
+			c->done_cap = c->done_cap ? c->done_cap * 2 : 256;
+			c->done = mem_grow(c->done, c->done_cap * sizeof(*c->done));
+		}
+		c->done[c->done_count++] = (struct done_n){ number, e->done[i] };
+		lane->next_n = max_u64(lane->next_n, e->done[i] + 1);
+	}
+	return 0;
+}
+
+static void
+recover_cluster(struct core *c, struct str id)
+{
+	if (id.n == 0 || id.n > sizeof(c->cluster))
+		return;
+	memcpy(c->cluster, id.p, id.n);
+	c->cluster_len = (uint32_t)id.n;
+}
+
+static int
+recover_state(struct core *c, const struct entry_state *e)
+{
+	memcpy(c->journal_id, e->journal_id, sizeof(c->journal_id));
+	c->secret = (struct hash_secret){ e->secret[0], e->secret[1] };
+	c->conf.shard = c->table.shard = e->shard; /* the gids have it */
+	c->next_seq = max_u64(c->next_seq, e->next_seq);
+	c->last_ms = max_u64(c->last_ms, e->last_ms);
+	recover_cluster(c, e->cluster);
+	if (e->audit_number >= c->audit_number) {
+		c->audit_number = e->audit_number;
+		memcpy(c->audit_chain, e->audit_chain, sizeof(c->audit_chain));
+	}
+	for (uint32_t i = 0; i < e->topic_count; i++) {
+		const struct entry_topic *t = &e->topics[i];
+
+		if (topics_set(&c->topics, t->number, t->name, t->partitions, t->max_bytes) < 0)
+			return ERR_CORRUPT;
+	}
+	for (uint32_t i = 0; i < e->lane_count; i++) {
+		const struct lane_state *s = &e->lanes[i];
+		struct lane *lane;
+
+		if (s->topic >= c->topics.count || s->partition < 0 || s->low > s->next_n)
+			return ERR_CORRUPT;
+		lane = lanes_at(&c->lanes, core_lane(c, s->topic, s->partition));
+		lane->next_n = max_u64(lane->next_n, s->next_n);
+		lane->low = max_u64(lane->low, s->low);
+	}
+	return 0;
+}
+
+int
+core_recover(struct core *c, const struct entry *e, struct place place)
+{
+	if (c->started) { /* the tail was written again: only places change */
+		if (e->type == ENTRY_HALF)
+			(void)moved(c, e->half.half.gid.lo, place);
+		else if (e->type == ENTRY_COPY)
+			(void)moved(c, e->copy.half.gid.lo, place);
+		else if (e->type == ENTRY_STUB)
+			(void)moved(c, e->stub.gid.lo, place);
+		return 0;
+	}
+	switch (e->type) {
+	case ENTRY_STATE:
+		return recover_state(c, &e->state);
+	case ENTRY_HALF:
+		return recover_half(c, &e->half, place);
+	case ENTRY_DECISION:
+		return recover_decision(c, &e->decision);
+	case ENTRY_GENERATION:
+		recover_generation(c, &e->generation);
+		return 0;
+	case ENTRY_CHECKS:
+		recover_checks(c, &e->checks);
+		return 0;
+	case ENTRY_RESUMED:
+		recover_resumed(c, &e->resumed);
+		return 0;
+	case ENTRY_PUBLISHED:
+		return recover_published(c, &e->published);
+	case ENTRY_REFUSED:
+		return recover_refused(c, &e->refused);
+	case ENTRY_RETRIED:
+		recover_retried(c, &e->retried);
+		return 0;
+	case ENTRY_DISCARDED:
+		recover_discarded(c, &e->discarded);
+		return 0;
+	case ENTRY_TOPIC:
+		return topics_set(&c->topics, e->topic.number, e->topic.name, e->topic.partitions,
+				  e->topic.max_bytes) < 0
+			       ? ERR_CORRUPT
+			       : 0;
+	case ENTRY_STUB:
+		return recover_stub(c, &e->stub, place);
+	case ENTRY_COPY:
+		return recover_copy(c, &e->copy, place);
+	case ENTRY_AUDIT:
+		if (e->audit.number > c->audit_number) {
+			c->audit_number = e->audit.number;
+			memcpy(c->audit_chain, e->audit.chain, sizeof(c->audit_chain));
+		}
+		return 0;
+	case ENTRY_OLDEST:
+		return 0;
+	case ENTRY_CLUSTER:
+		recover_cluster(c, e->cluster.id);
+		return 0;
+	}
+	return ERR_CORRUPT;
+}
+
+/* ---- the start ---------------------------------------------------------------------------------- */
+
+struct owed {
+	uint32_t lane;
+	bool again;
+	uint64_t n;
+	uint32_t row;
+	uint16_t index;
+};
+
+static int
+compare_u64(uint64_t a, uint64_t b)
+{
+	return a < b ? -1 : a > b;
+}
+
+static int
+by_lane_and_n(const void *a, const void *b)
+{
+	const struct done_n *x = a;
+	const struct done_n *y = b;
+
+	return x->lane != y->lane ? compare_u64(x->lane, y->lane) : compare_u64(x->n, y->n);
+}
+
+/* Retried ones behind the others of their lane. */
+static int
+by_order(const void *a, const void *b)
+{
+	const struct owed *x = a;
+	const struct owed *y = b;
+
+	if (x->lane != y->lane)
+		return compare_u64(x->lane, y->lane);
+	return x->again != y->again ? x->again - y->again : compare_u64(x->n, y->n);
+}
+
+struct finished {
+	uint64_t ms;
+	uint64_t seq;
+	uint32_t row;
+};
+
+static int
+by_time(const void *a, const void *b)
+{
+	const struct finished *x = a;
+	const struct finished *y = b;
+
+	return x->ms != y->ms ? compare_u64(x->ms, y->ms) : compare_u64(x->seq, y->seq);
+}
+
+struct start {
+	struct owed *owed;
+	size_t owed_count, owed_cap;
+	struct finished *finished;
+	size_t finished_count, finished_cap;
+};
+
+static bool
+marked(const struct core *c, uint32_t lane, const struct part_node *part)
+{
+	struct done_n key = { lane, part->n };
+
+	if (part->state == PART_OWED && part->n < lanes_at(&c->lanes, lane)->low)
+		return true;
+	return c->done_count &&
+	       bsearch(&key, c->done, c->done_count, sizeof(key), by_lane_and_n) != NULL;
+}
+
+static void
+start_committed(struct core *c, struct start *s, uint32_t index)
+{
+	struct row *row = core_row(c, index);
+	uint16_t ordinal = 0;
+	bool all = row->flags & ROW_PARTS;
+
+	for (uint32_t p = all ? row->parts : PART_NONE; p != PART_NONE; ordinal++) {
+		struct part_node *part = table_part(&c->table, p);
+		uint32_t lane = core_lane(c, part->topic, part->partition);
+
+		if (part->state == PART_OWED || part->state == PART_RETRIED) {
+			if (marked(c, lane, part)) {
+				part->state = PART_PUBLISHED;
+			} else {
+				if (s->owed_count == s->owed_cap) {
+					s->owed_cap = s->owed_cap ? s->owed_cap * 2 : 1024;
+					s->owed = mem_grow(s->owed, s->owed_cap * sizeof(*s->owed));
+				}
+				s->owed[s->owed_count++] = (struct owed){
+					lane, part->state == PART_RETRIED, part->n, index, ordinal
+				};
+			}
+		}
+		all = all && part->state == PART_PUBLISHED;
+		p = part->next;
+	}
+	if (all && row->txn.state == TXN_COMMITTED)
+		row->txn.state = TXN_PUBLISHED;
+}
+
+static void
+start_undecided(struct core *c, uint32_t index)
+{
+	struct row *row = core_row(c, index);
+	int64_t gap_ns = gap_of(c, row);
+	int64_t wait_ms = row->txn.due_ns - (int64_t)c->wall_ms;
+
+	/* The wall clock may have been set back meanwhile: never later than one whole gap. */
+	if (wait_ms > gap_ns / NS_PER_MS)
+		wait_ms = gap_ns / NS_PER_MS;
+	if (wait_ms > 0)
+		row->txn.due_ns = c->now_ns + wait_ms * NS_PER_MS;
+	else
+		row->txn.due_ns = c->now_ns + (int64_t)(hash_u64(row->txn.seq) %
+							(uint64_t)max_i64(c->conf.policy.interval_ns, 1));
+	row->txn.due_ns = max_i64(row->txn.due_ns, 1);
+	row->link = row->link_back = ROW_NONE;
+	core_time(c, index);
+	c->groups.groups[row->group].waiting++;
+	c->undecided++;
+}
+
+static void
+start_row(struct core *c, struct start *s, uint32_t index)
+{
+	struct row *row = core_row(c, index);
+
+	if (row_undecided(row)) {
+		core_began(c, index);
+		start_undecided(c, index);
+		return;
+	}
+	row->link = row->link_back = ROW_NONE;
+	start_committed(c, s, index);
+	core_began(c, index);
+	txn_check(&row->txn);
+	if (row->txn.state == TXN_COMMITTED || row->txn.state == TXN_UNDELIVERABLE)
+		return;
+	if (s->finished_count == s->finished_cap) {
+		s->finished_cap = s->finished_cap ? s->finished_cap * 2 : 1024;
+		s->finished = mem_grow(s->finished, s->finished_cap * sizeof(*s->finished));
+	}
+	s->finished[s->finished_count++] =
+		(struct finished){ row->decided_ms, row->txn.seq, index };
+}
+
+static void
+start_lanes(struct core *c, struct start *s)
+{
+	size_t at = 0;
+
+	if (s->owed_count)
+		qsort(s->owed, s->owed_count, sizeof(*s->owed), by_order);
+	for (uint32_t i = 0; i < c->lanes.count; i++) {
+		struct lane *lane = lanes_at(&c->lanes, i);
+		uint64_t low = lane->next_n;
+
+		lane->marked_low = lane->durable_low = lane->low;
+		if (at < s->owed_count && s->owed[at].lane == i && !s->owed[at].again)
+			low = s->owed[at].n;
+		/* All below the first owed one is known to be settled. */
+		lane->low = max_u64(lane->low, low);
+		for (; at < s->owed_count && s->owed[at].lane == i; at++) {
+			const struct owed *o = &s->owed[at];
+			struct lane_item item = { o->n, o->row, o->index, o->again };
+
+			lanes_push(&c->lanes, i, &item);
+		}
+	}
+}
+
+void
+core_start(struct core *c, int64_t now_ns, uint64_t wall_ms)
+{
+	struct start s = { 0 };
+
+	core_clock(c, now_ns, wall_ms);
+	c->check_tokens_ns = now_ns;
+	if (c->done_count)
+		qsort(c->done, c->done_count, sizeof(*c->done), by_lane_and_n);
+	for (uint32_t i = 0; i < c->table.row_count; i++)
+		if (core_row(c, i)->txn.seq)
+			start_row(c, &s, i);
+	start_lanes(c, &s);
+	if (s.finished_count)
+		qsort(s.finished, s.finished_count, sizeof(*s.finished), by_time);
+	for (size_t i = 0; i < s.finished_count; i++)
+		core_final(c, s.finished[i].row);
+	for (uint32_t i = 0; i < c->groups.group_count; i++)
+		groups_drop(&c->groups, i);
+	mem_free(s.owed);
+	mem_free(s.finished);
+	mem_free(c->done);
+	c->done = NULL;
+	c->done_count = c->done_cap = 0;
+	c->started = true;
+}
+
+void
+core_state(struct core *c, struct entry_state *ret_state)
+{
+	c->state_topics = mem_grow(c->state_topics,
+				   (c->topics.count + 1) * sizeof(*c->state_topics));
+	for (uint32_t i = 0; i < c->topics.count; i++) {
+		const struct topic *t = &c->topics.topics[i];
+
+		c->state_topics[i] =
+			(struct entry_topic){ i, t->name, t->partitions, t->max_bytes };
+	}
+	c->state_lanes = mem_grow(c->state_lanes, (c->lanes.count + 1) * sizeof(*c->state_lanes));
+	for (uint32_t i = 0; i < c->lanes.count; i++) {
+		const struct lane *lane = lanes_at(&c->lanes, i);
+
+		c->state_lanes[i] = (struct lane_state){ lane->topic, lane->partition, lane->next_n,
+							 lane->low };
+	}
+	memcpy(ret_state->journal_id, c->journal_id, sizeof(c->journal_id));
+	ret_state->secret[0] = c->secret.k0;
+	ret_state->secret[1] = c->secret.k1;
+	ret_state->shard = c->conf.shard;
+	ret_state->next_seq = c->next_seq;
+	ret_state->last_ms = c->last_ms;
+	ret_state->audit_number = c->audit_number;
+	memcpy(ret_state->audit_chain, c->audit_chain, sizeof(c->audit_chain));
+	ret_state->cluster = str_from(c->cluster, c->cluster_len);
+	ret_state->topic_count = c->topics.count;
+	ret_state->topics = c->state_topics;
+	ret_state->lane_count = c->lanes.count;
+	ret_state->lanes = c->state_lanes;
+}
