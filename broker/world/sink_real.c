@@ -349,7 +349,11 @@ take_error(struct sink_real *s, struct sink_event *ret)
 	char why[512];
 
 	buf_reset(&s->text, 4096);
-	if (err == RD_KAFKA_RESP_ERR__FATAL) {
+	/* 2.0.2 sends a fatal error under its own code; the handle knows that it was fatal. */
+	if (rd_kafka_fatal_error(s->handle->rk, why, sizeof(why))) {
+		if (s->handle->fatal)
+			return false;
+		s->handle->fatal = true;
 		err = rd_kafka_fatal_error(s->handle->rk, why, sizeof(why));
 		buf_printf(&s->text, "%s: %s", rd_kafka_err2name(err), why);
 		*ret = (struct sink_event){ .kind = SINK_FATAL, .code = err };
@@ -382,6 +386,12 @@ take(struct sink_real *s, bool fresh, struct sink_event *ret)
 	case RD_KAFKA_EVENT_LOG:
 		if (!fresh || rd_kafka_event_log(s->event, &fac, &text, &level))
 			return false;
+		/* Known and wanted; it would be said with every handle. */
+		if (strcmp(fac, "CONFWARN") == 0 && strstr(text, "enable.gapless.guarantee"))
+			return false;
+		/* SINK_FATAL says it; here it is only what the relay deals with every day. */
+		if (strcmp(fac, "FATAL") == 0)
+			level = 5;
 		buf_reset(&s->text, 4096);
 		buf_printf(&s->text, "%s: %s", fac, text);
 		*ret = (struct sink_event){ .kind = SINK_LOG,

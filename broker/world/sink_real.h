@@ -43,6 +43,7 @@ struct sink_handle {
 	uint64_t number; /* 1, 2, ...: which incarnation                                  */
 	rd_kafka_t *rk;
 	rd_kafka_queue_t *queue; /* reports, errors, logs, statistics                    */
+	bool fatal;		 /* and said so                                          */
 	unsigned borrowed;	 /* by the scout, under sink.lock                        */
 	struct map lane_map;
 	struct sink_lane *lanes;

@@ -16,6 +16,7 @@
 
 struct partition {
 	int64_t end;
+	int64_t last_due_ns;	/* of what is under way: in order, so none is due before another */
 	uint64_t failed_behind; /* flights numbered up to this fail: one before them did */
 };
 
@@ -40,6 +41,7 @@ struct flight {
 	uint32_t header_count;
 	struct {
 		uint32_t name_len, value_len;
+		bool has_value;
 	} headers[64];
 };
 
@@ -131,7 +133,8 @@ append(struct sink_sim *s, const struct flight *f)
 	for (uint32_t i = 0; i < f->header_count; i++) {
 		headers[i].name = str_from(p, f->headers[i].name_len);
 		p += f->headers[i].name_len;
-		headers[i].value = str_from(p, f->headers[i].value_len);
+		headers[i].value = f->headers[i].has_value ? str_from(p, f->headers[i].value_len) :
+							     STR_NONE;
 		p += f->headers[i].value_len;
 	}
 	s->counts.appended++;
@@ -159,6 +162,9 @@ flight_new(struct sink_sim *s, const struct sink_record *r, uint64_t token, uint
 	f->due_ns = s->now_ns + s->knobs.latency_min_ns + (int64_t)rng_sim_below(&s->rng, span);
 	f->topic = topic;
 	f->partition = r->partition;
+	/* A flight waits for those before it; due earlier, it would hold back virtual time. */
+	f->due_ns = max_i64(f->due_ns, s->topics[topic].of[f->partition].last_due_ns);
+	s->topics[topic].of[f->partition].last_due_ns = f->due_ns;
 	f->has_key = r->key.p != NULL;
 	f->has_value = r->value.p != NULL;
 	f->key_len = r->key.n;
@@ -172,6 +178,7 @@ flight_new(struct sink_sim *s, const struct sink_record *r, uint64_t token, uint
 	for (uint32_t i = 0; i < r->header_count; i++) {
 		f->headers[i].name_len = (uint32_t)r->headers[i].name.n;
 		f->headers[i].value_len = (uint32_t)r->headers[i].value.n;
+		f->headers[i].has_value = r->headers[i].value.p != NULL;
 		buf_str(&f->bytes, r->headers[i].name);
 		buf_str(&f->bytes, r->headers[i].value);
 	}
@@ -358,7 +365,8 @@ sink_sim_next_ns(const struct sink_sim *s)
 
 	if (s->down)
 		return TIME_NEVER;
-	if (s->was_full)
+	/* Otherwise there is room when one lands: virtual time must not stand still for it. */
+	if (s->was_full && !s->flight_count)
 		next = s->now_ns;
 	for (size_t i = 0; i < s->flight_count && !s->fatal; i++)
 		next = min_i64(next, s->flights[i]->due_ns);
@@ -440,7 +448,11 @@ sim_next(struct sink *sink, struct sink_event *ret_event)
 static int
 sim_rebuild(struct sink *sink)
 {
-	abandon(CONTAINER_OF(sink, struct sink_sim, sink));
+	struct sink_sim *s = CONTAINER_OF(sink, struct sink_sim, sink);
+	bool full = s->was_full;
+
+	abandon(s);
+	s->was_full = full; /* SINK_READY is still owed */
 	return 0;
 }
 

@@ -1,0 +1,728 @@
+/*
+ * test_sink.c -- what the relay may expect of a sink, asked of the real one and of the simulated one.
+ *
+ * The real one talks to tests/mockd, or to the Kafka at $ESCROW_TEST_KAFKA when that is set (the
+ * cases that need faults on command are then left out).  If the two sinks disagreed, the
+ * simulator would prove things about a Kafka that does not exist.
+ */
+#include <librdkafka/rdkafka.h>
+#include <poll.h>
+#include <signal.h>
+#include <spawn.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/buf.h"
+#include "base/err.h"
+#include "sim/sink_sim.h"
+#include "unit/unit.h"
+#include "world/sink.h"
+
+#define TOKENS 4096
+#define PATIENCE_MS 20000
+
+extern char **environ;
+
+struct rig {
+	bool real;
+	struct sink *sink;
+	struct sink_sim *sim;
+	int64_t now_ns;
+	char topic[64];
+	/* mockd */
+	pid_t pid;
+	FILE *to;
+	FILE *from;
+	char bootstrap[128];
+	/* what was reported, by token; and how often */
+	struct sink_event reports[TOKENS];
+	unsigned times[TOKENS];
+	unsigned reported;
+	/* how often each kind of event came */
+	unsigned kinds[SINK_LOG + 1];
+	struct sink_event topic_news;
+	char cluster[64];
+	int32_t fatal;
+	/* the log, one line a record, per partition */
+	struct buf log[8];
+	unsigned appended;
+};
+
+/* ---- the log, as text ---------------------------------------------------------------------- */
+
+static void
+put(struct buf *out, const char *name, struct str s)
+{
+	if (s.p)
+		buf_printf(out, " %s=%zu:", name, s.n);
+	else
+		buf_printf(out, " %s=null", name);
+	for (size_t i = 0; i < s.n; i++) {
+		uint8_t c = (uint8_t)s.p[i];
+
+		if (c > 32 && c < 127)
+			buf_u8(out, c);
+		else
+			buf_printf(out, "\\x%02x", c);
+	}
+}
+
+static void
+log_record(struct rig *g, const struct sink_record *r)
+{
+	struct buf *out = &g->log[r->partition];
+
+	buf_printf(out, "ts=%llu", (unsigned long long)r->timestamp_ms);
+	put(out, "key", r->key);
+	put(out, "value", r->value);
+	for (uint32_t i = 0; i < r->header_count; i++) {
+		buf_printf(out, " [%.*s]", STR_ARG(r->headers[i].name));
+		put(out, "h", r->headers[i].value);
+	}
+	buf_printf(out, "\n");
+	g->appended++;
+}
+
+static void
+on_append(void *arg, int64_t offset, const struct sink_record *r)
+{
+	(void)offset;
+	log_record(arg, r);
+}
+
+/* Reads what is in Kafka, until WANT records have come. */
+static void
+read_kafka(struct rig *g, unsigned want)
+{
+	rd_kafka_conf_t *conf = rd_kafka_conf_new();
+	rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(3);
+	time_t end = time(NULL) + PATIENCE_MS / 1000;
+	rd_kafka_t *rk;
+
+	rd_kafka_conf_set(conf, "bootstrap.servers", g->bootstrap, NULL, 0);
+	rd_kafka_conf_set(conf, "group.id", "t", NULL, 0);
+	rd_kafka_conf_set(conf, "fetch.wait.max.ms", "5", NULL, 0);
+	rk = rd_kafka_new(RD_KAFKA_CONSUMER, conf, NULL, 0);
+	ck_assert_ptr_nonnull(rk);
+	rd_kafka_poll_set_consumer(rk);
+	for (int32_t p = 0; p < 3; p++)
+		rd_kafka_topic_partition_list_add(list, g->topic, p)->offset = 0;
+	ck_assert_int_eq(rd_kafka_assign(rk, list), 0);
+	while (g->appended < want && time(NULL) < end) {
+		rd_kafka_message_t *m = rd_kafka_consumer_poll(rk, 200);
+		struct sink_header headers[16];
+		struct sink_record r = { 0 };
+		rd_kafka_headers_t *hs;
+		const void *value;
+		const char *name;
+		size_t n;
+
+		if (!m)
+			continue;
+		if (!m->err) {
+			r.partition = m->partition;
+			r.key = str_from(m->key, m->key_len);
+			r.value = str_from(m->payload, m->len);
+			r.timestamp_ms = (uint64_t)rd_kafka_message_timestamp(m, NULL);
+			r.headers = headers;
+			if (!rd_kafka_message_headers(m, &hs))
+				while (!rd_kafka_header_get_all(hs, r.header_count, &name, &value, &n))
+					headers[r.header_count++] = (struct sink_header){
+						str_of(name), str_from(value, n)
+					};
+			log_record(g, &r);
+		}
+		rd_kafka_message_destroy(m);
+	}
+	rd_kafka_topic_partition_list_destroy(list);
+	rd_kafka_destroy_flags(rk, RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE);
+}
+
+static void
+read_log(struct rig *g, unsigned want)
+{
+	if (g->real)
+		read_kafka(g, want);
+	ck_assert_uint_eq(g->appended, want);
+}
+
+/* ---- mockd ----------------------------------------------------------------------------------- */
+
+static void
+mock(struct rig *g, const char *command)
+{
+	char line[256];
+
+	fprintf(g->to, "%s\n", command);
+	ck_assert_ptr_nonnull(fgets(line, sizeof(line), g->from));
+	ck_assert_str_eq(line, "ok\n");
+}
+
+static void
+mock_start(struct rig *g)
+{
+	posix_spawn_file_actions_t actions;
+	char *argv[] = { getenv("MOCKD"), NULL };
+	int in[2], out[2];
+
+	ck_assert_ptr_nonnull(argv[0]);
+	ck_assert_int_eq(pipe(in), 0);
+	ck_assert_int_eq(pipe(out), 0);
+	posix_spawn_file_actions_init(&actions);
+	posix_spawn_file_actions_adddup2(&actions, in[0], 0);
+	posix_spawn_file_actions_adddup2(&actions, out[1], 1);
+	posix_spawn_file_actions_addclose(&actions, in[1]);
+	posix_spawn_file_actions_addclose(&actions, out[0]);
+	ck_assert_int_eq(posix_spawn(&g->pid, argv[0], &actions, NULL, argv, environ), 0);
+	posix_spawn_file_actions_destroy(&actions);
+	close(in[0]);
+	close(out[1]);
+	g->to = fdopen(in[1], "w");
+	g->from = fdopen(out[0], "r");
+	setvbuf(g->to, NULL, _IOLBF, 0);
+	ck_assert_ptr_nonnull(fgets(g->bootstrap, sizeof(g->bootstrap), g->from));
+	g->bootstrap[strcspn(g->bootstrap, "\n")] = '\0';
+}
+
+/* ---- the rig ----------------------------------------------------------------------------------- */
+
+static struct rig *
+rig_new(bool real, const char *property, const char *value)
+{
+	struct rig *g = mem_alloc(sizeof(*g));
+	char why[512] = "";
+	int err;
+
+	g->real = real;
+	snprintf(g->topic, sizeof(g->topic), "sink-%d-%ld", (int)getpid(), (long)time(NULL));
+	if (!real) {
+		g->sim = sink_sim_new(1);
+		sink_sim_set(g->sim, &(struct sink_sim_knobs){ .latency_min_ns = NS_PER_MS,
+							      .latency_max_ns = 9 * NS_PER_MS });
+		sink_sim_watch(g->sim, on_append, g);
+		sink_sim_topic(g->sim, g->topic, 3, 0);
+		g->sink = sink_sim_sink(g->sim);
+		return g;
+	}
+	if (getenv("ESCROW_TEST_KAFKA")) {
+		snprintf(g->bootstrap, sizeof(g->bootstrap), "%s", getenv("ESCROW_TEST_KAFKA"));
+	} else {
+		char command[128];
+
+		mock_start(g);
+		snprintf(command, sizeof(command), "topic %s 3", g->topic);
+		mock(g, command);
+	}
+	{
+		struct sink_property properties[] = {
+			{ "bootstrap.servers", g->bootstrap },
+			{ "max.in.flight", "1" }, /* the mock loses messages with more */
+			{ "socket.timeout.ms", "1000" },
+			{ property ? property : "client.id", value ? value : "test" },
+		};
+
+		err = sink_real_open(properties, ARRAY_LEN(properties), why, sizeof(why), &g->sink);
+		ck_assert_msg(err == 0, "%s", why);
+	}
+	return g;
+}
+
+static void
+rig_free(struct rig *g)
+{
+	g->sink->ops->free(g->sink);
+	sink_sim_free(g->sim);
+	if (g->pid) {
+		fclose(g->to);
+		fclose(g->from);
+		waitpid(g->pid, NULL, 0);
+	}
+	for (size_t i = 0; i < ARRAY_LEN(g->log); i++)
+		buf_free(&g->log[i]);
+	mem_free(g);
+}
+
+static int64_t
+real_ms(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
+}
+
+static void
+note_event(struct rig *g, const struct sink_event *e)
+{
+	g->kinds[e->kind]++;
+	if (e->kind == SINK_REPORT) {
+		ck_assert_uint_lt(e->token, TOKENS);
+		g->reports[e->token] = *e;
+		g->times[e->token]++;
+		g->reported++;
+	}
+	if (e->kind == SINK_TOPIC) {
+		ck_assert(str_eq(e->topic, str_of(g->topic)) ||
+			  str_starts(e->topic, STR("other")));
+		g->topic_news = *e;
+	}
+	if (e->kind == SINK_FATAL)
+		g->fatal = e->code;
+	if (e->kind == SINK_CLUSTER)
+		snprintf(g->cluster, sizeof(g->cluster), "%.*s", STR_ARG(e->text));
+}
+
+/* Lets time pass until KIND has come TIMES times; false: it did not. */
+static bool
+await(struct rig *g, enum sink_event_kind kind, unsigned times)
+{
+	int64_t end = real_ms() + PATIENCE_MS;
+	struct sink_event e;
+
+	for (;;) {
+		while (g->sink->ops->next(g->sink, &e))
+			note_event(g, &e);
+		if (g->kinds[kind] >= times)
+			return true;
+		if (g->real) {
+			struct pollfd p = { .fd = g->sink->ops->fd(g->sink), .events = POLLIN };
+
+			if (real_ms() >= end)
+				return false;
+			poll(&p, 1, (int)(end - real_ms()));
+			ck_assert_msg(p.revents == 0 || p.revents == POLLIN, "%x", p.revents);
+		} else {
+			if (sink_sim_next_ns(g->sim) == TIME_NEVER)
+				return false;
+			g->now_ns = max_i64(g->now_ns, sink_sim_next_ns(g->sim));
+			sink_sim_advance(g->sim, g->now_ns);
+		}
+	}
+}
+
+static struct sink_record
+record(struct rig *g, int32_t partition, const char *value)
+{
+	return (struct sink_record){ .topic = str_of(g->topic),
+				     .partition = partition,
+				     .value = str_of(value),
+				     .timestamp_ms = 1700000000123 };
+}
+
+static int
+publish(struct rig *g, int32_t partition, uint64_t token)
+{
+	struct sink_record r;
+	char value[32];
+
+	snprintf(value, sizeof(value), "m%llu", (unsigned long long)token);
+	r = record(g, partition, value);
+	return g->sink->ops->publish(g->sink, &r, token);
+}
+
+static void
+set_knobs(struct rig *g, struct sink_sim_knobs knobs)
+{
+	knobs.latency_min_ns = NS_PER_MS;
+	knobs.latency_max_ns = 9 * NS_PER_MS;
+	sink_sim_set(g->sim, &knobs);
+}
+
+/* ---- cases ------------------------------------------------------------------------------------- */
+
+/* Would lose: the order of a key, or be told "published" of what is not in the log. */
+static void
+each_is_reported_once_and_lies_in_order(struct rig *g)
+{
+	struct buf want[3] = { BUF_INIT, BUF_INIT, BUF_INIT };
+	int64_t last[3] = { -1, -1, -1 };
+
+	ck_assert(await(g, SINK_CLUSTER, 1));
+	ck_assert_uint_gt(strlen(g->cluster), 0);
+	for (unsigned i = 0; i < 600; i++) {
+		char value[32];
+
+		snprintf(value, sizeof(value), "m%u", i);
+		ck_assert_int_eq(publish(g, (int32_t)i % 3, i), 0);
+		buf_printf(&want[i % 3], "ts=1700000000123 key=null value=%zu:%s\n", strlen(value), value);
+	}
+	ck_assert(await(g, SINK_REPORT, 600));
+	for (unsigned i = 0; i < 600; i++) {
+		ck_assert_uint_eq(g->times[i], 1);
+		ck_assert_int_eq(g->reports[i].result, SINK_ACKED);
+		ck_assert_int_gt(g->reports[i].offset, last[i % 3]);
+		last[i % 3] = g->reports[i].offset;
+	}
+	read_log(g, 600);
+	for (unsigned p = 0; p < 3; p++) {
+		ck_assert(str_eq(buf_as_str(&g->log[p]), buf_as_str(&want[p])));
+		buf_free(&want[p]);
+	}
+}
+
+/* Would lose: a header, its order, or the difference between nothing and an empty value. */
+static void
+every_byte_arrives_as_given(struct rig *g)
+{
+	struct sink_header headers[] = {
+		{ STR("a"), STR("1") },	   { STR("b"), { "\0\xff", 2 } }, { STR("a"), STR("2") },
+		{ STR("null"), STR_NONE }, { STR("empty"), STR("") },
+	};
+	struct sink_record r = record(g, 0, "x");
+
+	await(g, SINK_CLUSTER, 1);
+	r.key = STR("key");
+	r.headers = headers;
+	r.header_count = ARRAY_LEN(headers);
+	ck_assert_int_eq(g->sink->ops->publish(g->sink, &r, 0), 0);
+	r = record(g, 0, "");
+	r.key = STR("");
+	ck_assert_int_eq(g->sink->ops->publish(g->sink, &r, 1), 0);
+	r = record(g, 0, "");
+	r.value = STR_NONE;
+	r.timestamp_ms = 1;
+	ck_assert_int_eq(g->sink->ops->publish(g->sink, &r, 2), 0);
+	ck_assert(await(g, SINK_REPORT, 3));
+	read_log(g, 3);
+	buf_u8(&g->log[0], 0);
+	ck_assert_str_eq(g->log[0].data,
+			 "ts=1700000000123 key=3:key value=1:x [a] h=1:1 [b] h=2:\\x00\\xff [a] h=1:2"
+			 " [null] h=null [empty] h=0:\n"
+			 "ts=1700000000123 key=0: value=0:\n"
+			 "ts=1 key=null value=null\n");
+}
+
+/* Would lose: half-sends to a topic that is there, or the refusal of one that is not. */
+static void
+topics_are_described(struct rig *g)
+{
+	g->sink->ops->describe(g->sink, str_of(g->topic));
+	ck_assert(await(g, SINK_TOPIC, 1));
+	ck_assert_int_eq(g->topic_news.news, SINK_TOPIC_HERE);
+	ck_assert_int_eq(g->topic_news.partitions, 3);
+	/* Asked again, answered again: the core waits for each. */
+	g->sink->ops->describe(g->sink, str_of(g->topic));
+	ck_assert(await(g, SINK_TOPIC, 2));
+	ck_assert_int_eq(g->topic_news.news, SINK_TOPIC_HERE);
+	/* The cluster is known by then, so that nobody takes another's topics for his own. */
+	ck_assert_uint_eq(g->kinds[SINK_CLUSTER], 1);
+	if (g->real && !getenv("ESCROW_TEST_KAFKA")) {
+		mock(g, "topic other 1");
+		mock(g, "topic-error other 3");
+	}
+	g->sink->ops->describe(g->sink, STR("other"));
+	ck_assert(await(g, SINK_TOPIC, 3));
+	ck_assert_int_eq(g->topic_news.news, SINK_TOPIC_GONE);
+}
+
+/* Would lose: the answer to half-sends to a topic, which wait for it; or see "unknown topic". */
+static void
+without_a_broker_a_topic_is_neither_here_nor_gone(struct rig *g)
+{
+	await(g, SINK_CLUSTER, 1);
+	if (g->real)
+		mock(g, "down all");
+	else
+		sink_sim_down(g->sim, true);
+	g->sink->ops->describe(g->sink, str_of(g->topic));
+	if (!g->real) /* time stands still in a world that is down: it is a minute later */
+		sink_sim_advance(g->sim, g->now_ns += 60 * NS_PER_S);
+	ck_assert(await(g, SINK_TOPIC, 1));
+	ck_assert_int_eq(g->topic_news.news, SINK_TOPIC_FAILED);
+}
+
+/* Would lose: everything behind the first full queue, or the daemon's sleep in a busy loop. */
+static void
+a_full_queue_says_when_there_is_room(struct rig *g)
+{
+	unsigned taken = 0;
+
+	await(g, SINK_CLUSTER, 1);
+	while (taken < 100 && publish(g, 0, taken) == 0)
+		taken++;
+	if (!g->real) {
+		ck_assert_uint_eq(taken, 100);
+		set_knobs(g, (struct sink_sim_knobs){ .full_permille = 1000 });
+	} else {
+		ck_assert_uint_eq(taken, 10); /* queue.buffering.max.messages */
+	}
+	ck_assert_int_eq(publish(g, 0, taken), ERR_AGAIN);
+	if (!g->real)
+		set_knobs(g, (struct sink_sim_knobs){ 0 });
+	ck_assert(await(g, SINK_READY, 1));
+	ck_assert_int_eq(publish(g, 0, taken), 0);
+	ck_assert(await(g, SINK_REPORT, taken + 1));
+	ck_assert_uint_eq(g->times[taken], 1);
+	read_log(g, taken + 1);
+}
+
+/* Would lose: the loop, which would hear twice of what it publishes again. */
+static void
+rebuilding_voids_what_is_unreported(struct rig *g)
+{
+	await(g, SINK_CLUSTER, 1);
+	if (g->real)
+		mock(g, "down all");
+	else
+		sink_sim_down(g->sim, true);
+	for (unsigned i = 0; i < 10; i++)
+		ck_assert_int_eq(publish(g, 0, i), 0);
+	ck_assert_int_eq(g->sink->ops->rebuild(g->sink), 0);
+	if (g->real)
+		mock(g, "up all");
+	else
+		sink_sim_down(g->sim, false);
+	for (unsigned i = 100; i < 110; i++)
+		ck_assert_int_eq(publish(g, 0, i), 0);
+	ck_assert(await(g, SINK_REPORT, 10));
+	for (unsigned i = 0; i < 10; i++) {
+		ck_assert_uint_eq(g->times[i], 0);
+		ck_assert_uint_eq(g->times[100 + i], 1);
+		ck_assert_int_eq(g->reports[100 + i].result, SINK_ACKED);
+	}
+	read_log(g, 10);
+}
+
+/* Would lose: the lane of a message that Kafka will never take. */
+static void
+a_refusal_of_the_message_is_told_as_one(struct rig *g)
+{
+	await(g, SINK_CLUSTER, 1);
+	if (g->real)
+		mock(g, "errors 0 10");
+	else
+		set_knobs(g, (struct sink_sim_knobs){ .refuse_permille = 1000 });
+	ck_assert_int_eq(publish(g, 0, 1), 0);
+	ck_assert(await(g, SINK_REPORT, 1));
+	ck_assert_int_eq(g->reports[1].result, SINK_REFUSED);
+	ck_assert_int_eq(g->reports[1].code, 10);
+	ck_assert_int_eq(g->reports[1].offset, -1);
+	/* Gapless: this handle may be done for.  A new one is not. */
+	ck_assert_int_eq(g->sink->ops->rebuild(g->sink), 0);
+	if (!g->real)
+		set_knobs(g, (struct sink_sim_knobs){ 0 });
+	ck_assert_int_eq(publish(g, 0, 2), 0);
+	ck_assert(await(g, SINK_REPORT, 2));
+	ck_assert_int_eq(g->reports[2].result, SINK_ACKED);
+	read_log(g, 1);
+}
+
+/* Would lose: a million messages to a lapsed ACL, if it were taken for the messages' fault. */
+static void
+other_errors_are_uncertain_and_leave_no_gap(struct rig *g)
+{
+	unsigned acked = 0;
+
+	await(g, SINK_CLUSTER, 1);
+	if (g->real)
+		mock(g, "errors 0 29"); /* TOPIC_AUTHORIZATION_FAILED */
+	else
+		set_knobs(g, (struct sink_sim_knobs){ .lost_permille = 1000 });
+	for (unsigned i = 0; i < 20; i++)
+		ck_assert_int_eq(publish(g, 0, i), 0);
+	ck_assert(await(g, SINK_REPORT, 1));
+	ck_assert_int_eq(g->reports[0].result, SINK_UNCERTAIN);
+	if (!g->real)
+		set_knobs(g, (struct sink_sim_knobs){ 0 });
+	ck_assert(await(g, SINK_REPORT, 20));
+	/* What lies behind the failure was not appended, or else the order would be lost. */
+	for (unsigned i = 0; i < 20; i++) {
+		ck_assert_uint_eq(g->times[i], 1);
+		acked += g->reports[i].result == SINK_ACKED;
+	}
+	ck_assert_uint_eq(acked, 0);
+	ck_assert_int_eq(g->sink->ops->rebuild(g->sink), 0);
+	ck_assert_int_eq(publish(g, 0, 50), 0);
+	ck_assert(await(g, SINK_REPORT, 21));
+	ck_assert_int_eq(g->reports[50].result, SINK_ACKED);
+	read_log(g, 1);
+}
+
+/* Would lose: everything from then on, for a dead handle takes nothing. */
+static void
+a_dead_handle_says_so(struct rig *g)
+{
+	await(g, SINK_CLUSTER, 1);
+	if (g->real) /* OUT_OF_ORDER_SEQUENCE_NUMBER for the first of a handle: fatal */
+		mock(g, "errors 0 45");
+	else
+		set_knobs(g, (struct sink_sim_knobs){ .fatal_permille = 1000 });
+	ck_assert_int_eq(publish(g, 0, 1), 0);
+	ck_assert(await(g, SINK_FATAL, 1));
+	ck_assert_int_ne(g->fatal, 0);
+	ck_assert_int_eq(g->sink->ops->rebuild(g->sink), 0);
+	if (!g->real)
+		set_knobs(g, (struct sink_sim_knobs){ 0 });
+	ck_assert_int_eq(publish(g, 0, 2), 0);
+	while (g->times[2] == 0)
+		ck_assert(await(g, SINK_REPORT, g->reported + 1));
+	ck_assert_int_eq(g->reports[2].result, SINK_ACKED);
+	ck_assert_uint_le(g->times[1], 1);
+}
+
+/* ---- both ------------------------------------------------------------------------------------------ */
+
+#define BOTH(name, property, value)                                                                \
+	START_TEST(real_##name)                                                                    \
+	{                                                                                          \
+		struct rig *g = rig_new(true, property, value);                                    \
+		name(g);                                                                           \
+		rig_free(g);                                                                       \
+	}                                                                                          \
+	END_TEST                                                                                   \
+	START_TEST(sim_##name)                                                                     \
+	{                                                                                          \
+		struct rig *g = rig_new(false, NULL, NULL);                                        \
+		name(g);                                                                           \
+		rig_free(g);                                                                       \
+	}                                                                                          \
+	END_TEST                                                                                   \
+	_Static_assert(1, "takes the semicolon")
+
+BOTH(each_is_reported_once_and_lies_in_order, NULL, NULL);
+BOTH(every_byte_arrives_as_given, NULL, NULL);
+BOTH(topics_are_described, NULL, NULL);
+BOTH(without_a_broker_a_topic_is_neither_here_nor_gone, NULL, NULL);
+BOTH(a_full_queue_says_when_there_is_room, "queue.buffering.max.messages", "10");
+BOTH(rebuilding_voids_what_is_unreported, NULL, NULL);
+BOTH(a_refusal_of_the_message_is_told_as_one, NULL, NULL);
+BOTH(other_errors_are_uncertain_and_leave_no_gap, "linger.ms", "50");
+BOTH(a_dead_handle_says_so, NULL, NULL);
+
+/* ---- the real one alone ---------------------------------------------------------------------------- */
+
+/* Would lose: a lane, frozen for ever behind a message that librdkafka refuses on the spot. */
+START_TEST(too_large_for_the_library_is_a_report)
+{
+	struct rig *g = rig_new(true, "message.max.bytes", "2000");
+	char *big = mem_alloc(4001);
+	struct sink_record r;
+
+	await(g, SINK_CLUSTER, 1);
+	memset(big, 'x', 4000);
+	r = record(g, 0, big);
+	ck_assert_int_eq(g->sink->ops->publish(g->sink, &r, 7), 0);
+	ck_assert(await(g, SINK_REPORT, 1));
+	ck_assert_int_eq(g->reports[7].result, SINK_REFUSED);
+	ck_assert_int_eq(publish(g, 0, 8), 0);
+	ck_assert(await(g, SINK_REPORT, 2));
+	ck_assert_int_eq(g->reports[8].result, SINK_ACKED);
+	mem_free(big);
+	rig_free(g);
+}
+END_TEST
+
+/* Would lose: acknowledgements at shutdown, and so publish again at the next start. */
+START_TEST(flushing_keeps_the_reports)
+{
+	struct rig *g = rig_new(true, "linger.ms", "100");
+	struct sink_event e;
+
+	await(g, SINK_CLUSTER, 1);
+	for (unsigned i = 0; i < 50; i++)
+		ck_assert_int_eq(publish(g, (int32_t)i % 3, i), 0);
+	g->sink->ops->flush(g->sink, PATIENCE_MS * NS_PER_MS);
+	while (g->sink->ops->next(g->sink, &e))
+		note_event(g, &e);
+	ck_assert_uint_eq(g->reported, 50);
+	rig_free(g);
+}
+END_TEST
+
+/* Would lose: an alarm when Kafka goes, or readiness for ever when it comes back. */
+START_TEST(going_and_coming_back_are_told)
+{
+	struct rig *g = rig_new(true, NULL, NULL);
+
+	ck_assert(await(g, SINK_UP, 1));
+	mock(g, "down all");
+	ck_assert(await(g, SINK_DOWN, 1));
+	mock(g, "up all");
+	ck_assert(await(g, SINK_UP, 2));
+	rig_free(g);
+}
+END_TEST
+
+/* Would lose: the promises of the README, to one line in a configuration file. */
+START_TEST(what_is_ours_cannot_be_set)
+{
+	static const char *const names[] = { "acks", "request.required.acks", "enable.idempotence",
+					     "transactional.id", "message.timeout.ms", "dr_msg_cb",
+					     "plugin.library.paths", "test.mock.num.brokers" };
+	struct sink *sink = NULL;
+	struct buf all = BUF_INIT;
+	char why[512];
+
+	for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+		struct sink_property p = { names[i], "1" };
+
+		ck_assert_int_eq(sink_real_open(&p, 1, why, sizeof(why), &sink), ERR_CONFIG);
+		ck_assert_ptr_nonnull(strstr(why, names[i]));
+		ck_assert_ptr_nonnull(sink_real_denied(names[i]));
+	}
+	ck_assert_ptr_null(sink_real_denied("compression.type"));
+	ck_assert_int_eq(sink_real_open(&(struct sink_property){ "no.such", "1" }, 1, why,
+					sizeof(why), &sink),
+			 ERR_CONFIG);
+	ck_assert_int_eq(sink_real_open(&(struct sink_property){ "linger.ms", "soon" }, 1, why,
+					sizeof(why), &sink),
+			 ERR_CONFIG);
+	/* A wrong combination is found by librdkafka, at the start too. */
+	ck_assert_int_eq(sink_real_open(&(struct sink_property){ "max.in.flight", "50" }, 1, why,
+					sizeof(why), &sink),
+			 ERR_CONFIG);
+	ck_assert_ptr_nonnull(strstr(why, "max.in.flight"));
+	sink_real_properties(&all);
+	buf_u8(&all, 0);
+	ck_assert_ptr_nonnull(strstr(all.data, "\ncompression.codec"));
+	ck_assert_ptr_nonnull(strstr(all.data, "\nbootstrap.servers"));
+	ck_assert_ptr_null(strstr(all.data, "\ntransactional.id"));
+	ck_assert_ptr_null(strstr(all.data, "\nplugin.library.paths"));
+	buf_free(&all);
+}
+END_TEST
+
+int
+main(void)
+{
+	const TTest *const anywhere[] = {
+		real_each_is_reported_once_and_lies_in_order,
+		real_every_byte_arrives_as_given,
+		real_topics_are_described,
+		real_a_full_queue_says_when_there_is_room,
+		too_large_for_the_library_is_a_report,
+		flushing_keeps_the_reports,
+	};
+	const TTest *const here[] = {
+		real_each_is_reported_once_and_lies_in_order,
+		real_every_byte_arrives_as_given,
+		real_topics_are_described,
+		real_a_full_queue_says_when_there_is_room,
+		too_large_for_the_library_is_a_report,
+		flushing_keeps_the_reports,
+		real_without_a_broker_a_topic_is_neither_here_nor_gone,
+		real_rebuilding_voids_what_is_unreported,
+		real_a_refusal_of_the_message_is_told_as_one,
+		real_other_errors_are_uncertain_and_leave_no_gap,
+		real_a_dead_handle_says_so,
+		going_and_coming_back_are_told,
+		what_is_ours_cannot_be_set,
+		sim_each_is_reported_once_and_lies_in_order,
+		sim_every_byte_arrives_as_given,
+		sim_topics_are_described,
+		sim_without_a_broker_a_topic_is_neither_here_nor_gone,
+		sim_a_full_queue_says_when_there_is_room,
+		sim_rebuilding_voids_what_is_unreported,
+		sim_a_refusal_of_the_message_is_told_as_one,
+		sim_other_errors_are_uncertain_and_leave_no_gap,
+		sim_a_dead_handle_says_so,
+	};
+
+	signal(SIGPIPE, SIG_IGN);
+	if (getenv("ESCROW_TEST_KAFKA"))
+		return unit_run("sink", anywhere, ARRAY_LEN(anywhere));
+	return unit_run("sink", here, ARRAY_LEN(here));
+}
