@@ -163,6 +163,7 @@ class Daemon:
 		self.process = None
 		self.remoting = self.http = None
 		self.log = self.dir / "escrowd.log"
+		self.log_begin = 0
 
 	def set(self, **settings):
 		self.settings.update({k.replace("__", "."): str(v) for k, v in settings.items()})
@@ -174,47 +175,41 @@ class Daemon:
 		return args
 
 	def launch(self, env=None, wrapper=()):
-		"""Starts it and returns an event that is set by the ready line, or by its end."""
+		"""Starts it and waits for nothing.  The log is a file: a test that sleeps must not hold the daemon up."""
 		self.dir.mkdir(parents=True, exist_ok=True)
-		(self.dir / "data").mkdir(exist_ok=True)
+		pathlib.Path(self.settings["data.dir"]).mkdir(exist_ok=True)
 		self.remoting = self.http = None
-		self.process = subprocess.Popen([*wrapper, *self.command()], stdin=subprocess.DEVNULL,
-						stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
-						env={**os.environ, **(env or {})}, preexec_fn=die_with_parent)
-		ready = threading.Event()
-		threading.Thread(target=self.read_log, args=(self.process.stderr, ready), daemon=True).start()
-		return ready
+		with open(self.log, "ab") as log:
+			self.log_begin = log.tell()
+			self.process = subprocess.Popen([*wrapper, *self.command()], stdin=subprocess.DEVNULL,
+							stdout=log, stderr=log, env={**os.environ, **(env or {})},
+							preexec_fn=die_with_parent)
 
-	def read_log(self, pipe, ready):
-		with open(self.log, "ab", buffering=0) as log:
-			for line in pipe:
-				log.write(line)
-				found = self.READY.search(line.decode(errors="replace"))
-				if found:
-					self.remoting, self.http = found.groups()
-					ready.set()
-		ready.set()
+	def is_ready(self):
+		with open(self.log, "rb") as log:
+			log.seek(self.log_begin)
+			found = self.READY.search(log.read().decode(errors="replace"))
+		if found:
+			self.remoting, self.http = found.groups()
+		return bool(found)
 
 	def start(self, seconds=60.0, **how):
-		ready = self.launch(**how)
-		if not ready.wait(seconds):
-			self.kill()
-			raise Failed("escrowd did not become ready within %g s" % seconds)
-		if not self.remoting:
+		self.launch(**how)
+		until("escrowd is ready or ended", lambda: self.is_ready() or not self.running(), seconds, 0.01)
+		if not self.remoting and not self.is_ready():
 			raise Failed("escrowd ended instead of starting, status %s: %s"
 				     % (self.process.wait(), self.last_words()))
 		return self
 
 	def refuses_to_start(self, seconds=60.0, **how):
 		"""It must end by itself, with a status; returns what it said."""
-		ready = self.launch(**how)
+		self.launch(**how)
 		try:
 			status = self.process.wait(seconds)
 		except subprocess.TimeoutExpired:
 			self.kill()
 			raise Failed("escrowd started although it should not") from None
-		ready.wait(5)
-		if self.remoting:
+		if self.is_ready():
 			raise Failed("escrowd became ready although it should not")
 		if status <= 0:
 			raise Failed("escrowd crashed instead of refusing, status %s" % status)
@@ -286,19 +281,22 @@ class Daemon:
 
 
 class Mockd:
-	"""tests/mockd: librdkafka's mock cluster as a process."""
+	"""tests/mockd: librdkafka's mock cluster as a process; see its README for the commands."""
 
-	def __init__(self, binary, topics):
-		self.process = subprocess.Popen([str(binary), *[a for t in topics for a in ("--topic", t)]],
-						stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-						preexec_fn=die_with_parent)
-		self.address = self.process.stdout.readline().split()[-1]
+	def __init__(self, binary, topics, absent=()):
+		self.process = subprocess.Popen([str(binary)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+						bufsize=1, preexec_fn=die_with_parent)
+		self.address = self.process.stdout.readline().strip()
+		for topic in topics:
+			self.tell("topic %s 3" % topic)
+		for topic in absent:	# it makes every topic that is asked for, unless told
+			self.tell("topic-error %s 3" % topic)
 
-	def pause(self):
-		self.process.send_signal(signal.SIGSTOP)
-
-	def resume(self):
-		self.process.send_signal(signal.SIGCONT)
+	def tell(self, command):
+		self.process.stdin.write(command + "\n")
+		answer = self.process.stdout.readline().strip()
+		if answer != "ok":
+			raise Failed("mockd %s: %s" % (command, answer))
 
 	def kill(self):
 		self.process.kill()

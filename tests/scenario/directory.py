@@ -48,14 +48,14 @@ def drains(world):
 def kafka_away(world):
 	"""Kafka away is no reason to refuse a decision, nor a half-send to a topic already known."""
 	world.honest()
-	world.kafka.pause()
+	world.kafka.tell("down all")
 	try:
 		world.honest()
 		status, _ = world.daemon.get("/livez")
 		if status != 200:
 			raise world.lab.Failed("/livez says %s because Kafka is away" % status)
 	finally:
-		world.kafka.resume()
+		world.kafka.tell("up all")
 	world.lab.until("published after Kafka came back", lambda: world.daemon.metric("escrow_publish_pending") == 0, 60)
 
 
@@ -63,7 +63,7 @@ def another_kafka(world):
 	"""A journal published half to one cluster and half to another would look complete to nobody."""
 	world.honest()
 	world.daemon.kill()
-	other = world.lab.Mockd(world.args.mockd, ["orders:3", "invoices:3"])	# its cluster id is another
+	other = world.lab.Mockd(world.args.mockd, ("orders", "invoices"))	# its cluster id is another
 	mine = world.daemon.settings["kafka.bootstrap.servers"]
 	world.daemon.settings["kafka.bootstrap.servers"] = other.address
 	try:
