@@ -48,8 +48,8 @@ final class Report {
 	}
 
 	static void check(MessageExt m, int n, String answer) {
-		CHECKED.put(m.getMsgId(), m.getBody());
-		line("{\"check\":" + quote(m.getUserProperty("scenario")) + ",\"uniq\":" + quote(m.getMsgId()) + ",\"n\":" + n
+		CHECKED.put(m.getProperty("UNIQ_KEY"), m.getBody());
+		line("{\"check\":" + quote(m.getUserProperty("scenario")) + ",\"uniq\":" + quote(m.getProperty("UNIQ_KEY")) + ",\"n\":" + n
 			+ ",\"times\":" + quote(m.getProperty("TRANSACTION_CHECK_TIMES")) + ",\"answer\":" + quote(answer) + "}");
 	}
 
@@ -69,10 +69,6 @@ final class Report {
 
 	static void done(String scenario) {
 		line("{\"done\":" + quote(scenario) + "}");
-	}
-
-	static void flush() {
-		OUT.flush();
 	}
 
 	private static synchronized void line(String text) {
