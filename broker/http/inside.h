@@ -14,7 +14,7 @@
 /* In the order of a life; read by every handler, written by the loop's thread. */
 enum http_state { HTTP_RECOVERING, HTTP_SERVING, HTTP_DRAINING };
 
-struct serve;
+struct desk;
 struct MHD_Daemon;
 
 struct http {
@@ -35,7 +35,7 @@ struct http {
 	unsigned live;
 
 	/* The loop's thread only; set by http_serving(). */
-	struct serve *serve;
+	struct desk *desk;
 	struct clerk clerk;
 	void (*stop_serving)(struct http *h);
 };

@@ -11,7 +11,7 @@
  * the poster again after.  DONE runs on the loop's thread and only resumes a connection.
  * What the loop found is memory of the mail's own: mail_clear() frees it, on the poster's side.
  *
- * The clerk (serve.c, or a fake in tests) is the only one who reads the core.
+ * The clerk (desk.c, or a fake in tests) is the only one who reads the core.
  */
 #ifndef MAILBOX_H
 #define MAILBOX_H

@@ -16,7 +16,8 @@
 	X(gid)                                                                                     \
 	X(state)                                                                                   \
 	X(group)                                                                                   \
-	X(topic) X(partition) X(messages) X(generation) X(checks) X(etag) X(arrived) X(age_ms)     \
+	X(topic)                                                                                   \
+	X(partition) X(messages) X(generation) X(checks) X(etag) X(arrived) X(age_ms)              \
 		X(next_check_in_ms) X(decided) X(origin) X(published) X(refused) X(refused_code)   \
 			X(body)
 

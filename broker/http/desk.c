@@ -1,5 +1,5 @@
 /*
- * serve.c -- see serve.h.  Everything here runs on the loop's thread.
+ * desk.c -- see desk.h.  Everything here runs on the loop's thread.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -7,9 +7,9 @@
 
 #include "base/err.h"
 #include "http/inside.h"
-#include "http/serve.h"
+#include "http/desk.h"
 
-struct serve {
+struct desk {
 	struct mailbox *mb;
 	struct loop *loop;
 	uint32_t max_topics;
@@ -28,10 +28,10 @@ wall_ms(void)
 	return (uint64_t)ts.tv_sec * 1000 + (uint64_t)ts.tv_nsec / 1000000;
 }
 
-struct serve *
-serve_new(struct mailbox *mb, struct loop *l, uint32_t max_topics)
+struct desk *
+desk_new(struct mailbox *mb, struct loop *l, uint32_t max_topics)
 {
-	struct serve *s = mem_alloc(sizeof(*s));
+	struct desk *s = mem_alloc(sizeof(*s));
 
 	s->mb = mb;
 	s->loop = l;
@@ -40,8 +40,8 @@ serve_new(struct mailbox *mb, struct loop *l, uint32_t max_topics)
 	return s;
 }
 
-struct serve *
-serve_free(struct serve *s)
+struct desk *
+desk_free(struct desk *s)
 {
 	mem_free(s);
 	return NULL;
@@ -70,7 +70,7 @@ copy_topic(struct topic_brief *to, const struct topic_view *v)
 }
 
 static void
-fill_snapshot(struct serve *s, struct mail *m)
+fill_snapshot(struct desk *s, struct mail *m)
 {
 	struct core *core = loop_core(s->loop);
 	struct snapshot *snap = mem_alloc(sizeof(*snap));
@@ -95,7 +95,7 @@ fill_snapshot(struct serve *s, struct mail *m)
 }
 
 static void
-fill_list(struct serve *s, struct mail *m)
+fill_list(struct desk *s, struct mail *m)
 {
 	core_list(loop_core(s->loop), &m->query, &s->page);
 	mail_take_rows(m, s->page.rows, s->page.count);
@@ -103,7 +103,7 @@ fill_list(struct serve *s, struct mail *m)
 }
 
 static bool
-fill_txn(struct serve *s, struct mail *m)
+fill_txn(struct desk *s, struct mail *m)
 {
 	struct core *core = loop_core(s->loop);
 	const struct half *half;
@@ -129,7 +129,7 @@ fill_txn(struct serve *s, struct mail *m)
 }
 
 static void
-fill_groups(struct serve *s, struct mail *m)
+fill_groups(struct desk *s, struct mail *m)
 {
 	struct group_view v;
 	uint32_t at = m->at;
@@ -147,7 +147,7 @@ fill_groups(struct serve *s, struct mail *m)
 }
 
 static void
-fill_topics(struct serve *s, struct mail *m)
+fill_topics(struct desk *s, struct mail *m)
 {
 	struct topic_view v;
 	uint32_t at = m->at;
@@ -159,7 +159,7 @@ fill_topics(struct serve *s, struct mail *m)
 }
 
 static void
-fill_connections(struct serve *s, struct mail *m)
+fill_connections(struct desk *s, struct mail *m)
 {
 	struct conn_view v;
 	uint32_t at = m->at;
@@ -182,7 +182,7 @@ fill_connections(struct serve *s, struct mail *m)
 static bool
 fill(void *arg, struct mail *m, int64_t now_ns)
 {
-	struct serve *s = arg;
+	struct desk *s = arg;
 
 	s->now_ns = now_ns;
 	m->wall_ms = s->wall_ms;
@@ -216,7 +216,7 @@ fill(void *arg, struct mail *m, int64_t now_ns)
 }
 
 struct clerk
-serve_clerk(struct serve *s)
+desk_clerk(struct desk *s)
 {
 	return (struct clerk){ s, fill };
 }
@@ -224,20 +224,20 @@ serve_clerk(struct serve *s)
 /* ---- what the loop tells ----------------------------------------------------------------- */
 
 void
-serve_tally(struct serve *s, int64_t now_ns)
+desk_tally(struct desk *s, int64_t now_ns)
 {
 	s->wall_ms = wall_ms();
 	tally_sample(&s->tally, core_stats(loop_core(s->loop)), now_ns);
 }
 
 void
-serve_note(struct serve *s, const struct note *note)
+desk_note(struct desk *s, const struct note *note)
 {
 	tally_note(&s->tally, note, s->wall_ms);
 }
 
 void
-serve_answer(struct serve *s, struct reply_to to, const struct answer *answer)
+desk_answer(struct desk *s, struct reply_to to, const struct answer *answer)
 {
 	struct mail *m = mailbox_find(s->mb, to.tag);
 
@@ -249,7 +249,7 @@ serve_answer(struct serve *s, struct reply_to to, const struct answer *answer)
 }
 
 void
-serve_fetched(struct serve *s, uint64_t token, int err, const struct half *half)
+desk_fetched(struct desk *s, uint64_t token, int err, const struct half *half)
 {
 	struct mail *m = mailbox_find(s->mb, token);
 
@@ -269,9 +269,9 @@ hook_turn(void *arg, struct core *core, int64_t now_ns)
 	struct http *h = arg;
 
 	(void)core;
-	if (!h->serve)
+	if (!h->desk)
 		return;
-	serve_tally(h->serve, now_ns);
+	desk_tally(h->desk, now_ns);
 	mailbox_turn(h->mailbox, &h->clerk, now_ns);
 }
 
@@ -280,7 +280,7 @@ hook_answer(void *arg, struct reply_to to, const struct answer *answer)
 {
 	struct http *h = arg;
 
-	serve_answer(h->serve, to, answer);
+	desk_answer(h->desk, to, answer);
 }
 
 static void
@@ -288,7 +288,7 @@ hook_fetched(void *arg, uint64_t token, int err, const struct half *half)
 {
 	struct http *h = arg;
 
-	serve_fetched(h->serve, token, err, half);
+	desk_fetched(h->desk, token, err, half);
 }
 
 static void
@@ -296,8 +296,8 @@ hook_note(void *arg, const struct note *note)
 {
 	struct http *h = arg;
 
-	if (h->serve) /* recovery is not counted */
-		serve_note(h->serve, note);
+	if (h->desk) /* recovery is not counted */
+		desk_note(h->desk, note);
 }
 
 static void
@@ -323,15 +323,15 @@ http_hooks(struct http *h, struct loop_hooks *ret_hooks)
 static void
 stop_serving(struct http *h)
 {
-	h->serve = serve_free(h->serve);
+	h->desk = desk_free(h->desk);
 }
 
 void
 http_serving(struct http *h, struct loop *l)
 {
-	CHECK(!h->serve, 0);
-	h->serve = serve_new(h->mailbox, l, h->conf.max_topics);
-	h->clerk = serve_clerk(h->serve);
+	CHECK(!h->desk, 0);
+	h->desk = desk_new(h->mailbox, l, h->conf.max_topics);
+	h->clerk = desk_clerk(h->desk);
 	h->stop_serving = stop_serving;
 	atomic_store(&h->state, HTTP_SERVING);
 }
