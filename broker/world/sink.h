@@ -103,6 +103,8 @@ struct sink_property {
  */
 int sink_real_open(const struct sink_property *properties, size_t count, char *ret_why,
 		   size_t why_size, struct sink **ret_sink);
+/* librdkafka's version at run time, "2.0.2". */
+const char *sink_real_version(void);
 /* NULL when PROPERTY may be set by people; else why not. */
 const char *sink_real_denied(const char *property);
 /* Prints every property that librdkafka knows and we do not deny. */

@@ -164,3 +164,9 @@ sink_real_properties(struct buf *out)
 	}
 	free(text);
 }
+
+const char *
+sink_real_version(void)
+{
+	return rd_kafka_version_str();
+}
