@@ -63,7 +63,10 @@ struct disk_ops {
 	int (*sync_dir)(struct disk *d, uint64_t token);
 	bool (*next)(struct disk *d, struct disk_done *ret_done);
 	void (*wait)(struct disk *d);
-	/* WAKE is called, perhaps on another thread, when next() has something new. */
+	/*
+	 * WAKE is called, perhaps on another thread, when next() has something new.  Not for what
+	 * ended inside the call that began it: the caller knows that there was a call.
+	 */
 	void (*wake)(struct disk *d, void (*wake)(void *arg), void *arg);
 	void (*free)(struct disk *d);		/* closes files, drops the lock */
 };

@@ -307,6 +307,8 @@ begin(struct disk_sim *d, enum pending_kind kind, uint64_t token, struct inode *
 	p->inode = inode;
 	if (inode)
 		inode->refs++;
+	if (d->wake)
+		d->wake(d->wake_arg);
 	return p;
 }
 
@@ -653,6 +655,9 @@ sim_next(struct disk *disk, struct disk_done *ret_done)
 	if (!best) {
 		for (size_t i = 0; i < d->pending_count; i++)
 			d->pending[i].delay--;
+		/* Time may stand still in a simulated world: come again. */
+		if (d->pending_count && d->wake)
+			d->wake(d->wake_arg);
 		return false;
 	}
 	/* The end of a sync or allocation changes what a cut would leave. */
