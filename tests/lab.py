@@ -58,7 +58,8 @@ def until(what, condition, seconds=30.0, every=0.05):
 def lines(path):
 	"""A file of JSON lines."""
 	with open(path, encoding="utf-8") as f:
-		return [json.loads(line) for line in f]
+		for line in f:
+			yield json.loads(line)
 
 
 def free_port():
@@ -143,7 +144,16 @@ class Topics:
 		return sum(self.ends(*names).values())
 
 	def dump(self, *names, hashes=False):
-		return self.run("dump", *(["--hash"] if hashes else []), self.address, *names)
+		return list(self.each(*names, hashes=hashes))
+
+	def each(self, *names, hashes=False):
+		"""One record after the other: a million do not fit as a list."""
+		command = [self.tool, "dump", *(["--hash"] if hashes else []), self.address, *names]
+		with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
+			for line in process.stdout:
+				yield json.loads(line)
+		if process.returncode != 0:
+			raise Failed("topics dump ended with %d" % process.returncode)
 
 
 class Daemon:

@@ -16,6 +16,7 @@ A pure function of these, so that test_checker.py can feed it lies and see it ob
 import base64
 import collections
 
+ROLLBACK = 12	# commitOrRollback
 PRODUCER = 22	# of a UNIQ_KEY: the load's run and the producer's number; the rest is its count
 
 
@@ -26,6 +27,8 @@ class Kill:
 
 
 class Record:
+	__slots__ = ("uniq", "id", "journal", "seq", "key", "topic", "partition", "offset", "crc")
+
 	def __init__(self, r):
 		headers = {name: base64.b64decode(value).decode() for name, value in r["headers"]}
 		self.uniq = headers.get("UNIQ_KEY")
@@ -36,28 +39,41 @@ class Record:
 		self.topic, self.partition, self.offset, self.crc = r["topic"], r["partition"], r["offset"], r["crc"]
 
 
-def check(logs, raw, kills):
-	lines = [line for log in logs for line in log]
-	sent = {}	# what each producer meant by a UNIQ_KEY
-	halves, commits = {}, {}
-	decided_ms, asked = {}, set()
-	for line in lines:
-		if line["e"] == "check":
-			if line["said"] == 8:
-				asked.add(line["uniq"])
-			if line["said"]:
-				decided_ms.setdefault(line["uniq"], line["ms"])
-			continue
-		sent[line["uniq"]] = line
-		if line["e"] == "half":
-			halves.setdefault(line["uniq"], line)
-		elif line["e"] in ("commit", "rollback"):
-			decided_ms[line["uniq"]] = line["ms"]
-			if line["uniq"] in halves:
-				halves[line["uniq"]]["ended"] = True
-			if line["e"] == "commit":
-				commits[line["uniq"]] = line
+class Message:
+	"""What a producer meant by one UNIQ_KEY, and when it was answered what."""
+	__slots__ = ("uniq", "topic", "crc", "truth", "n", "key", "half_ms", "end_ms", "committed", "asked_ms", "said")
 
+	def __init__(self, uniq):
+		self.uniq = uniq
+		self.truth = self.half_ms = self.end_ms = self.asked_ms = self.said = None
+		self.committed = False	# END commit was answered
+
+	def hear(self, line):
+		if line["e"] == "check":
+			if line["said"] and self.asked_ms is None:
+				self.asked_ms, self.said = line["ms"], line["said"]
+			return
+		self.topic, self.crc, self.truth = line["topic"], line["crc"], line["truth"]
+		self.n, self.key = line["n"], line.get("key")
+		if line["e"] == "half" and self.half_ms is None:
+			self.half_ms = line["ms"]
+		elif line["e"] in ("commit", "rollback"):
+			self.end_ms, self.committed = line["ms"], line["e"] == "commit"
+
+
+def listen(logs):
+	messages = {}
+	for log in logs:
+		for line in log:
+			m = messages.get(line["uniq"])
+			if m is None:
+				m = messages[line["uniq"]] = Message(line["uniq"])
+			m.hear(line)
+	return messages
+
+
+def check(logs, raw, kills):
+	messages = listen(logs)
 	records = sorted((Record(r) for r in raw), key=lambda r: (r.topic, r.partition, r.offset))
 	first = {}
 	ids, seqs = collections.defaultdict(set), collections.defaultdict(set)
@@ -76,18 +92,20 @@ def check(logs, raw, kills):
 			found["repeated"] += 1
 			continue
 		first[r.id] = r
-		line = sent.get(r.uniq)
-		if line is None:
-			if r.uniq not in asked:		# its producer never had an answer, but confirmed it when asked
-				note("foreign", "%s at %s/%d@%d" % (r.uniq, r.topic, r.partition, r.offset))
-		elif line["truth"] != "commit":
+		m = messages.get(r.uniq)
+		if m is None or (m.truth is None and m.said is None):
+			note("foreign", "%s at %s/%d@%d" % (r.uniq, r.topic, r.partition, r.offset))
+		elif m.truth == "rollback" or m.said == ROLLBACK:
 			note("resurrected", r.uniq)
-		elif (line["crc"], line["topic"], line.get("key")) != (r.crc, r.topic, r.key):
+		elif m.truth is None:
+			pass	# its half-send was never answered, but it was confirmed when asked
+		elif (m.crc, m.topic, m.key) != (r.crc, r.topic, r.key):
 			note("foreign", "%s has another body, topic or key" % r.uniq)
 	by_uniq = {r.uniq: r for r in first.values()}
-	for uniq, line in halves.items():
-		if line["truth"] == "commit" and uniq not in by_uniq:
-			note("lost", "%s %s" % ("commit answered:" if uniq in commits else "half answered:", uniq))
+	halves = [m for m in messages.values() if m.half_ms is not None]
+	for m in halves:
+		if m.truth == "commit" and m.uniq not in by_uniq:
+			note("lost", "%s %s" % ("commit answered:" if m.committed else "half answered:", m.uniq))
 	for uniq, found_ids in ids.items():
 		if len(found_ids) > 1:
 			note("doubled", "%s is %s" % (uniq, sorted(map(str, found_ids))))
@@ -95,9 +113,10 @@ def check(logs, raw, kills):
 		if len(places) > 1:
 			note("doubled", "%s is at %s" % (escrow_id, sorted(places)))
 	gaps(first.values(), note)
-	order(first.values(), commits, halves, note)
+	order(first.values(), messages, note)
 
-	counted = [damage(kill, halves, commits, decided_ms, by_uniq) for kill in kills]
+	counted = [damage(kill, halves, by_uniq) for kill in kills]
+	commits = sum(m.committed for m in halves)
 	result = {
 		"kills": len(kills),
 		"kills_of_daemon": sum(k.victim == "daemon" for k in kills),
@@ -107,8 +126,8 @@ def check(logs, raw, kills):
 		"unpublished_at_kill": [c["unpublished"] for c in counted],
 		"ends_in_flight_at_kill": [c["in_flight"] for c in counted],
 		"halves_answered": len(halves),
-		"commits_answered": len(commits),
-		"decided_by_check": sum(1 for u in decided_ms if u not in commits and u in asked),
+		"commits_answered": commits,
+		"decided_by_check": sum(m.end_ms is None and m.asked_ms is not None for m in messages.values()),
 		"records": len(records),
 		"keys": len({r.key for r in records}),
 	}
@@ -138,40 +157,39 @@ def gaps(records, note):
 			note("gaps", "%s/%d %s begins with %d" % (*lane, min(numbers)))
 
 
-def order(records, commits, halves, note):
+def order(records, messages, note):
 	"""Of one key: what a producer counted, and what ended before the other was even half-sent."""
 	by_key = collections.defaultdict(list)
 	for r in records:
-		if r.uniq in commits and r.uniq in halves:	# the others were decided by a check, at any time
-			by_key[r.topic, r.partition, r.key].append(r)
+		m = messages.get(r.uniq)
+		if m and m.committed and m.half_ms is not None:	# the others were decided by a check, at any time
+			by_key[r.topic, r.partition, r.key].append((r.offset, m))
 	for lane in by_key.values():
-		lane.sort(key=lambda r: r.offset)
+		lane.sort(key=lambda pair: pair[0])
 		last, earliest = {}, float("inf")
-		for r in lane:
-			producer = r.uniq[:PRODUCER]
-			if commits[r.uniq]["n"] < last.get(producer, 0):
-				note("disordered", "%s behind n %d" % (r.uniq, last[producer]))
-			last[producer] = commits[r.uniq]["n"]
-		for r in reversed(lane):
-			if halves[r.uniq]["ms"] > earliest:
-				note("disordered", "%s is before one that was committed at %d" % (r.uniq, earliest))
-			earliest = min(earliest, commits[r.uniq]["ms"])
+		for _, m in lane:
+			producer = m.uniq[:PRODUCER]
+			if m.n < last.get(producer, 0):
+				note("disordered", "%s behind n %d" % (m.uniq, last[producer]))
+			last[producer] = m.n
+		for _, m in reversed(lane):
+			if m.half_ms > earliest:
+				note("disordered", "%s is before one that was committed at %d" % (m.uniq, earliest))
+			earliest = min(earliest, m.end_ms)
 
 
-def damage(kill, halves, commits, decided_ms, by_uniq):
+def damage(kill, halves, by_uniq):
 	"""What this kill interrupted: see run."""
 	until = kill.answered_until_ms
-	undecided = in_flight = 0
-	for uniq, half in halves.items():
-		if half["ms"] > until or decided_ms.get(uniq, float("inf")) <= until:
+	undecided = in_flight = unpublished = 0
+	for m in halves:
+		if m.half_ms > until:
 			continue
-		if half.get("ended"):
-			in_flight += 1		# END was sent, its answer came after the restart
-		else:
-			undecided += 1		# silent: a check decided it later
-	unpublished = 0
-	for uniq, commit in commits.items():
-		r = by_uniq.get(uniq)
-		if commit["ms"] <= until and r and r.offset >= kill.ends[r.topic, r.partition]:
-			unpublished += 1
+		if m.end_ms is None:	# silent: a check decided it, perhaps later
+			undecided += m.asked_ms is None or m.asked_ms > until
+		elif m.end_ms > until:	# END was sent, its answer came after the restart
+			in_flight += 1
+		elif m.committed:
+			r = by_uniq.get(m.uniq)
+			unpublished += r is not None and r.offset >= kill.ends[r.topic, r.partition]
 	return {"undecided": undecided, "unpublished": unpublished, "in_flight": in_flight}

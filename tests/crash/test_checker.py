@@ -65,6 +65,11 @@ class Checker(unittest.TestCase):
 		self.records.append(record(77, 3, seq=4))
 		self.assertEqual(self.found()["verdict"], "PASS")
 
+	def test_denied_by_check_is_resurrected(self):
+		self.log.append({"e": "check", "ms": 1, "gid": "", "uniq": uniq(77), "said": 12})
+		self.records.append(record(77, 3, seq=4))
+		self.assertEqual(self.found()["resurrected"], 1)
+
 	def test_another_body(self):
 		self.records[1] = record(2, 1, crc=99)
 		self.assertEqual(self.found()["foreign"], 1)
