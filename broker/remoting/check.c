@@ -12,9 +12,9 @@
 
 #include <stdio.h>
 
-#define NAME_MARK 0x01
+#define NAME_MARK  0x01
 #define VALUE_MARK 0x02
-#define BLOCK_MAX 32767 /* an i16 holds its length */
+#define BLOCK_MAX  32767 /* an i16 holds its length */
 
 static bool
 has_mark(struct str s)

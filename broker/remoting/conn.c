@@ -10,7 +10,7 @@
 #include "base/log.h"
 #include "remoting/serve.h"
 
-#define PREFIX 8 /* total, type and header length */
+#define PREFIX         8 /* total, type and header length */
 #define PEER_SLOT_BITS 20
 
 _Static_assert(LIMIT_CONNECTIONS == 1u << PEER_SLOT_BITS, "a peer id holds its slot");
@@ -37,7 +37,7 @@ list_move(struct list *head, struct list *node)
 #define PUSH(array, count, cap, v)                                                                 \
 	do {                                                                                       \
 		if ((count) == (cap)) {                                                            \
-			(cap) = (cap) ? (cap) * 2 : 16;                                            \
+			(cap) = (cap) ? (cap)*2 : 16;                                              \
 			(array) = mem_grow((array), (cap) * sizeof(*(array)));                     \
 		}                                                                                  \
 		(array)[(count)++] = (v);                                                          \
@@ -239,18 +239,19 @@ stranger(struct conn *c, const char *p, size_t n)
 	}
 	if (n >= 4 && memcmp(p, "PRI ", 4) == 0) {
 		c->r->stats.grpc++;
-		complain(c, "a gRPC client of RocketMQ 5 (rocketmq-client-java), closing: use the remoting "
-			    "client, rocketmq-client");
+		complain(c, "a gRPC client of RocketMQ 5, closing: use the remoting client, "
+			    "rocketmq-client");
 		return true;
 	}
 	if (n >= 4 && (memcmp(p, "GET ", 4) == 0 || memcmp(p, "POST", 4) == 0)) {
-		complain(c, "an HTTP client at the port of RocketMQ clients, closing: see http.address");
+		complain(c, "an HTTP client at the port of RocketMQ clients, closing: see "
+			    "http.address");
 		return true;
 	}
 	return false;
 }
 
-/* The frame of TOTAL bytes that begins at P is too long: answered from its header, then skipped. */
+/* The frame of TOTAL bytes at P is too long: answered from its header, then skipped. */
 static int
 refuse_long(struct conn *c, const char *p, size_t n, size_t total)
 {
@@ -407,7 +408,7 @@ read_large(struct conn *c)
 	int err;
 
 	if (c->in.len == c->in.cap) {
-		/* Doubled as bytes come: a length alone costs its sender nothing, and us no memory. */
+		/* Doubled as bytes come: a length alone takes no memory of ours. */
 		size_t more = min_u64(c->in.len, c->in_need - c->in.len);
 
 		if (r->stats.buffered + more > r->conf.receive_bytes) {
@@ -597,61 +598,4 @@ conn_flush(struct conn *c)
 	}
 	c->stopped = conn_backlog(c) > (c->stopped ? LIMIT_OUT_RESUME : LIMIT_OUT_STOP);
 	conn_interest(c);
-}
-
-/* ---- producer groups of a connection ---------------------------------------------------------- */
-
-static uint32_t
-find_group(const struct conn *c, struct str group)
-{
-	for (uint32_t i = 0; i < c->group_count; i++)
-		if (str_eq(c->groups[i].name, group))
-			return i;
-	return c->group_count;
-}
-
-int
-conn_join(struct conn *c, struct str group)
-{
-	uint32_t i = find_group(c, group);
-	int err;
-
-	if (i == c->group_count) {
-		if (c->group_count == LIMIT_CONN_GROUPS)
-			return ERR_FULL;
-		err = core_join(c->r->core, c->peer, group);
-		if (err < 0)
-			return err;
-		if ((c->group_count & (c->group_count - 1)) == 0)
-			c->groups = mem_grow(c->groups, (c->group_count ? c->group_count * 2 : 1) *
-								sizeof(*c->groups));
-		c->groups[c->group_count++].name = str_from(mem_dup(group.p, group.n), group.n);
-	}
-	c->groups[i].seen_ns = c->r->now_ns;
-	return 0;
-}
-
-static void
-drop_group(struct conn *c, uint32_t i)
-{
-	core_leave(c->r->core, c->peer, c->groups[i].name);
-	mem_free((void *)(uintptr_t)c->groups[i].name.p);
-	c->groups[i] = c->groups[--c->group_count];
-}
-
-void
-conn_leave(struct conn *c, struct str group)
-{
-	uint32_t i = find_group(c, group);
-
-	if (i < c->group_count)
-		drop_group(c, i);
-}
-
-void
-conn_expire_groups(struct conn *c)
-{
-	for (uint32_t i = c->group_count; i-- > 0;)
-		if (c->r->now_ns - c->groups[i].seen_ns >= LIMIT_HEARTBEAT_NS)
-			drop_group(c, i);
 }

@@ -19,8 +19,8 @@
 /* Read memory of one turn, all connections; those that come later wait for the next turn.  Beside
  * the receive memory of the configuration, which counts what outlives a turn. */
 #define LIMIT_TURN_READ_BYTES (16u << 20)
-/* A partial frame up to this size is copied in front of the next read; a longer one is gathered in
- * place, so that a message of megabytes is not copied again with each segment of TCP. */
+/* A partial frame up to this size is copied in front of the next read; a longer one is
+ * gathered in place, so that megabytes are not copied again with each segment of TCP. */
 #define LIMIT_CARRY_SMALL (64u << 10)
 /* A frame once begun must end in this time: closed. */
 #define LIMIT_FRAME_NS (30 * NS_PER_S)
@@ -31,7 +31,7 @@
 /* Answers not taken by the peer: reading stops at the first, goes on below the second... */
 #define LIMIT_OUT_STOP (1u << 20)
 #define LIMIT_OUT_RESUME (256u << 10)
-/* ...and it is closed when the backlog (requests read before still bring answers) grows to this... */
+/* ...and it is closed when the backlog (requests read before bring answers) grows to this... */
 #define LIMIT_OUT_MAX (64u << 20)
 /* ...or when it took nothing for so long. */
 #define LIMIT_OUT_NS (30 * NS_PER_S)

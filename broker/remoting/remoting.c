@@ -236,7 +236,7 @@ feed(struct remoting *r)
 {
 	if (r->stats.buffered >= r->conf.receive_bytes)
 		return;
-	LIST_EACH(node, &r->hungry) {
+	LIST_EACH (node, &r->hungry) {
 		struct conn *c = LIST_ENTRY(node, struct conn, hungry);
 
 		list_del(node);

@@ -93,7 +93,8 @@ route_topic(const struct remoting *r, struct str name, struct str *ret_kafka, co
 	}
 	kafka = mapped(r, name);
 	if (!kafka && !kafka_allows(name)) {
-		*ret_why = "refused: Kafka forbids this topic's name; topic.map can give it another";
+		*ret_why =
+			"refused: Kafka forbids this topic's name; topic.map can give it another";
 		return ERR_MALFORMED;
 	}
 	*ret_kafka = kafka ? str_of(kafka) : name;
@@ -115,7 +116,8 @@ route_request(struct conn *c, const struct wire_command *command)
 		return;
 	}
 	if (str_eq(str_wire(topic->value), ROUTE_AUTO_CREATE)) {
-		struct answer answer = { .code = ANSWER_OK, .partitions = ROUTE_AUTO_CREATE_QUEUES };
+		struct answer answer = { .code = ANSWER_OK,
+					 .partitions = ROUTE_AUTO_CREATE_QUEUES };
 
 		serve_answer(c, to.tag, &answer);
 		return;

@@ -13,7 +13,7 @@
 #include "remoting/serve.h"
 
 /* "PGROUP", two marks and the group are added to a check when the client did not send them. */
-#define PGROUP_EXTRA 8
+#define PGROUP_EXTRA   8
 #define IMMUNITY_MAX_S (7 * 24 * 3600)
 
 /* One request with all that it points to, borrowed by the core until the turn's end. */
@@ -41,7 +41,7 @@ struct parsed {
 };
 
 enum property {
-	PROPERTY_USER,	  /* published */
+	PROPERTY_USER,    /* published */
 	PROPERTY_SYSTEM,  /* RocketMQ's own: kept for checks, not published */
 	PROPERTY_DROPPED, /* made anew in each check */
 	PROPERTY_TRAN_MSG,
@@ -61,7 +61,10 @@ static const struct {
 	struct str name;
 	enum property property;
 } properties[] = {
-#define P(text, property) { { text, sizeof(text) - 1 }, property }
+#define P(text, property)                                                                          \
+	{                                                                                          \
+		{ text, sizeof(text) - 1 }, property                                               \
+	}
 	P("TRAN_MSG", PROPERTY_TRAN_MSG),
 	P("PGROUP", PROPERTY_PGROUP),
 	P("UNIQ_KEY", PROPERTY_UNIQ_KEY),
@@ -302,8 +305,7 @@ body_hash(const struct message *m, struct str plain)
 }
 
 static struct str
-edge_encode(struct remoting *r, const struct wire_send *s, const struct parsed *m,
-	    struct str kafka)
+edge_encode(struct remoting *r, const struct wire_send *s, const struct parsed *m, struct str kafka)
 {
 	struct buf *b = &r->text;
 	struct str topic = str_wire(s->topic);

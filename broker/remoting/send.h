@@ -11,8 +11,8 @@ void send_request(struct conn *c, const struct wire_command *command);
 
 /*
  * half.edge of EDGE_ROCKETMQ.  Stored in the journal: fields are only ever added behind a
- * new flag.  Everything else that a check needs is in struct half already: born_ms, from (born host),
- * codec (compression bits of sysFlag), key, group, db_id, immunity_ms, headers.
+ * new flag.  Everything else that a check needs is in struct half already: born_ms, from (born
+ * host), codec (compression bits of sysFlag), key, group, db_id, immunity_ms, headers.
  *
  *   u8      flags, enum edge_flag
  *   varint  queue id                                    EDGE_QUEUE

@@ -14,9 +14,9 @@
 
 /* What real brokers say of themselves; nothing we serve depends on what a client makes of it. */
 #define OUR_LANGUAGE 0 /* JAVA: the one name that every client knows */
-#define OUR_VERSION 479
+#define OUR_VERSION  479
 
-#define TAG_BINARY (UINT64_C(1) << 32)
+#define TAG_BINARY     (UINT64_C(1) << 32)
 #define TAG_KIND_SHIFT 36
 
 enum counter { COUNT_ROUTE, COUNT_HEARTBEAT, COUNT_SEND, COUNT_END, COUNT_OTHER };

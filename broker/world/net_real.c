@@ -31,9 +31,9 @@
 #include <time.h>
 #include <unistd.h>
 
-#define EVENTS_MAX 512	/* taken from the kernel in one poll()                           */
-#define ACCEPTS_MAX 64	/* of one listener in one poll(): a storm must not starve the rest */
-#define BACKLOG 1024
+#define EVENTS_MAX    512 /* taken from the kernel in one poll()                           */
+#define ACCEPTS_MAX   64  /* of one listener in one poll(): a storm must not starve the rest */
+#define BACKLOG       1024
 #define IOV_COUNT_MAX 64
 
 enum source { SOURCE_CONN, SOURCE_LISTENER, SOURCE_WAKE, SOURCE_OTHER };
@@ -42,7 +42,7 @@ struct net_real;
 
 struct net_conn {
 	enum source source; /* first: epoll's pointer leads here */
-	int fd;		    /* -1: closed, waiting to be freed */
+	int fd;             /* -1: closed, waiting to be freed */
 	struct net_real *net;
 	struct list link; /* in net->conns or net->dead */
 	void *data;
@@ -218,7 +218,7 @@ real_listen_addr(struct net_listener *l, struct net_addr *ret_addr)
 static void
 bury(struct net_real *r)
 {
-	LIST_EACH(node, &r->dead) {
+	LIST_EACH (node, &r->dead) {
 		struct net_conn *c = LIST_ENTRY(node, struct net_conn, link);
 
 		list_del(node);
@@ -377,8 +377,7 @@ real_next(struct net *n, struct net_event *ret_event)
 				return true;
 			break;
 		case SOURCE_LISTENER:
-			if (r->accepts++ < ACCEPTS_MAX &&
-			    accept_one(r, ev->data.ptr, ret_event))
+			if (r->accepts++ < ACCEPTS_MAX && accept_one(r, ev->data.ptr, ret_event))
 				return true;
 			r->accepts = 0;
 			r->at++;
@@ -513,11 +512,11 @@ real_free(struct net *n)
 	if (!n)
 		return;
 	r = real_of(n);
-	LIST_EACH(node, &r->conns)
+	LIST_EACH (node, &r->conns)
 		real_close(LIST_ENTRY(node, struct net_conn, link));
 	r->at = r->count = 0;
 	bury(r);
-	LIST_EACH(node, &r->listeners)
+	LIST_EACH (node, &r->listeners)
 		real_unlisten(n, LIST_ENTRY(node, struct net_listener, link));
 	if (r->spare_fd >= 0)
 		(void)close(r->spare_fd);

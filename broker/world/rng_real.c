@@ -28,7 +28,7 @@ refill(struct rng_real *r)
 	while (want > 0) {
 		ssize_t n = getrandom(p, want, 0);
 
-		/* Guessable check values would let strangers decide: no substitute is good enough. */
+		/* Guessable check values would let strangers decide: no substitute will do. */
 		CHECK(n > 0 || errno == EINTR, errno);
 		if (n > 0) {
 			p += n;

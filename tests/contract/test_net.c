@@ -179,8 +179,8 @@ START_TEST(bytes_go_both_ways)
 	struct client c;
 	struct net_event ev;
 	struct net_addr peer, local;
-	struct iovec iov[2] = { { .iov_base = (void *)(uintptr_t)"wor", .iov_len = 3 },
-				{ .iov_base = (void *)(uintptr_t)"ld", .iov_len = 2 } };
+	struct iovec iov[2] = { { .iov_base = (void *)(uintptr_t) "wor", .iov_len = 3 },
+				{ .iov_base = (void *)(uintptr_t) "ld", .iov_len = 2 } };
 	char buf[16] = "";
 	size_t n = 0, got = 0;
 	int data;
@@ -416,9 +416,9 @@ END_TEST
 START_TEST(addresses_read_as_they_are_written)
 {
 	static const char *const good[] = { "127.0.0.1:9876", "[::1]:9876", "[fe80::1]:1" };
-	static const char *const bad[] = { "",	    "9876",	 "host:1",    "1.2.3.4",  "1.2.3.4:",
-					   ":9876", "1.2.3:1",	 "1.2.3.4:x", "::1:9876", "[::1:1",
-					   "1.2.3.4:65536" };
+	static const char *const bad[] = { "",         "9876",   "host:1",       "1.2.3.4",
+					   "1.2.3.4:", ":9876",  "1.2.3:1",      "1.2.3.4:x",
+					   "::1:9876", "[::1:1", "1.2.3.4:65536" };
 	struct net_addr addr;
 	char text[NET_ADDR_TEXT];
 

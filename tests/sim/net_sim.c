@@ -17,7 +17,7 @@
 #include <stdlib.h>
 
 #define WINDOW_DEFAULT (1u << 20)
-#define FIRST_PORT 30000
+#define FIRST_PORT     30000
 
 struct segment {
 	struct list link;
@@ -28,9 +28,9 @@ struct segment {
 
 struct pipe {
 	struct list segments;
-	size_t bytes;	    /* sent and not taken */
-	int64_t last_ns;    /* nothing arrives before what was sent before it */
-	bool ended;	    /* the sender closed; the end arrives at end_ns */
+	size_t bytes;    /* sent and not taken */
+	int64_t last_ns; /* nothing arrives before what was sent before it */
+	bool ended;      /* the sender closed; the end arrives at end_ns */
 	int64_t end_ns;
 };
 
@@ -41,7 +41,7 @@ struct net_conn {
 	struct net_listener *listener;
 	void *data;
 	struct net_addr local, peer;
-	struct pipe in;	 /* to the broker */
+	struct pipe in;  /* to the broker */
 	struct pipe out; /* to the client */
 	int64_t accept_ns;
 	int64_t stall_ns;
@@ -78,7 +78,7 @@ struct net_sim {
 static void
 pipe_clear(struct pipe *p)
 {
-	LIST_EACH(node, &p->segments) {
+	LIST_EACH (node, &p->segments) {
 		list_del(node);
 		free(LIST_ENTRY(node, struct segment, link));
 	}
@@ -224,7 +224,7 @@ sim_of(struct net *n)
 static struct net_listener *
 find_listener(struct net_sim *s, const struct net_addr *addr)
 {
-	LIST_EACH(node, &s->listeners) {
+	LIST_EACH (node, &s->listeners) {
 		struct net_listener *l = LIST_ENTRY(node, struct net_listener, link);
 
 		if (l->addr.port == addr->port && l->addr.len == addr->len)
@@ -260,7 +260,7 @@ sim_unlisten(struct net *n, struct net_listener *l)
 
 	if (!l)
 		return;
-	LIST_EACH(node, &s->conns) {
+	LIST_EACH (node, &s->conns) {
 		struct net_conn *c = LIST_ENTRY(node, struct net_conn, link);
 
 		if (c->listener != l)
@@ -291,7 +291,7 @@ sim_poll(struct net *n, int64_t timeout_ns)
 
 	(void)timeout_ns;
 	s->polls++;
-	LIST_EACH(node, &s->conns) {
+	LIST_EACH (node, &s->conns) {
 		struct net_conn *c = LIST_ENTRY(node, struct net_conn, link);
 
 		if (c->broker_gone && c->client_gone)
@@ -338,7 +338,7 @@ sim_next(struct net *n, struct net_event *ret_event)
 {
 	struct net_sim *s = sim_of(n);
 
-	LIST_EACH(node, &s->conns) {
+	LIST_EACH (node, &s->conns) {
 		struct net_conn *c = LIST_ENTRY(node, struct net_conn, link);
 
 		while (!c->broker_gone && c->stage < 2) {
@@ -496,7 +496,7 @@ net_sim_free(struct net_sim *s)
 		return NULL;
 	net_sim_crash(s);
 	/* Clients that were never closed keep their handle: they must be closed before. */
-	LIST_EACH(node, &s->conns)
+	LIST_EACH (node, &s->conns)
 		conn_free(LIST_ENTRY(node, struct net_conn, link));
 	mem_free(s);
 	return NULL;
@@ -511,7 +511,7 @@ net_sim_net(struct net_sim *s)
 void
 net_sim_crash(struct net_sim *s)
 {
-	LIST_EACH(node, &s->conns) {
+	LIST_EACH (node, &s->conns) {
 		struct net_conn *c = LIST_ENTRY(node, struct net_conn, link);
 
 		c->broker_gone = true;
@@ -520,7 +520,7 @@ net_sim_crash(struct net_sim *s)
 		if (c->client_gone)
 			conn_free(c);
 	}
-	LIST_EACH(node, &s->listeners) {
+	LIST_EACH (node, &s->listeners) {
 		list_del(node);
 		mem_free(LIST_ENTRY(node, struct net_listener, link));
 	}
@@ -548,7 +548,7 @@ net_sim_advance(struct net_sim *s, int64_t now_ns)
 static int64_t
 pipe_next_ns(const struct net_sim *s, const struct pipe *p)
 {
-	LIST_EACH(node, &p->segments) {
+	LIST_EACH (node, &p->segments) {
 		const struct segment *g = LIST_ENTRY(node, struct segment, link);
 
 		if (g->due_ns > s->now_ns)
@@ -721,12 +721,12 @@ net_sim_stall(struct net_sim_client *client, int64_t ns)
 
 	c->stall_ns = c->sim->now_ns + ns;
 	/* What is under way waits too. */
-	LIST_EACH(node, &c->in.segments) {
+	LIST_EACH (node, &c->in.segments) {
 		struct segment *g = LIST_ENTRY(node, struct segment, link);
 
 		g->due_ns = max_i64(g->due_ns, c->stall_ns);
 	}
-	LIST_EACH(out, &c->out.segments) {
+	LIST_EACH (out, &c->out.segments) {
 		struct segment *g = LIST_ENTRY(out, struct segment, link);
 
 		g->due_ns = max_i64(g->due_ns, c->stall_ns);

@@ -19,7 +19,7 @@
 #include "sim/net_sim.h"
 #include "wire/wire.h"
 
-/* ---- a core that remembers ----------------------------------------------------------------- */
+/* ---- a core that remembers ------------------------------------------------------------- */
 
 #define SEEN 64
 
@@ -106,7 +106,7 @@ core_watermark(struct core *c, const uint8_t db_id[16])
 	return gid_make(db_id[0], 0, db_id[15]);
 }
 
-/* ---- the world ------------------------------------------------------------------------------ */
+/* ---- the world -------------------------------------------------------------------------- */
 
 static struct net_sim *sim;
 static int64_t now_ns = NS_PER_S;
@@ -324,12 +324,12 @@ header_of(const struct half_request *r, const char *name)
 	return text;
 }
 
-/* ---- routes ------------------------------------------------------------------------------- */
+/* ---- routes --------------------------------------------------------------------------- */
 
 #define ROUTE(address, n)                                                                          \
-	"{\"brokerDatas\":[{\"brokerAddrs\":{\"0\":\"" address "\"},\"brokerName\":\"escrow-0\"," \
-	"\"cluster\":\"escrow\",\"enableActingMaster\":false}],\"filterServerTable\":{},"         \
-	"\"queueDatas\":[{\"brokerName\":\"escrow-0\",\"perm\":6,\"readQueueNums\":" n            \
+	"{\"brokerDatas\":[{\"brokerAddrs\":{\"0\":\"" address "\"},\"brokerName\":\"escrow-0\","  \
+	"\"cluster\":\"escrow\",\"enableActingMaster\":false}],\"filterServerTable\":{},"          \
+	"\"queueDatas\":[{\"brokerName\":\"escrow-0\",\"perm\":6,\"readQueueNums\":" n             \
 	",\"topicSysFlag\":0,\"writeQueueNums\":" n "}]}"
 
 START_TEST(a_route_names_one_broker_without_a_blank)
@@ -397,7 +397,8 @@ START_TEST(what_cannot_be_served_is_not_started)
 	const struct topic_mapping bad = { "a", "b%c" };
 
 	sim = net_sim_new(1);
-	conf.advertise = "escrow.example:9876"; /* a name would make clients open a second connection */
+	conf.advertise =
+		"escrow.example:9876"; /* a name would make clients open a second connection */
 	ck_assert_int_eq(remoting_new(NULL, net_sim_net(sim), &conf, &port), ERR_CONFIG);
 	conf.advertise = NULL;
 	conf.map = &bad;
@@ -485,7 +486,9 @@ START_TEST(a_half_send_reaches_the_core_whole)
 	static const struct {
 		enum wire_type type;
 		int32_t code;
-	} ways[] = { { WIRE_JSON, WIRE_SEND }, { WIRE_BINARY, WIRE_SEND_V2 }, { WIRE_JSON, WIRE_SEND_V2 } };
+	} ways[] = { { WIRE_JSON, WIRE_SEND },
+		     { WIRE_BINARY, WIRE_SEND_V2 },
+		     { WIRE_JSON, WIRE_SEND_V2 } };
 	struct net_sim_knobs torn = { .fragment_permille = 900 };
 	struct answer answer = { .code = ANSWER_OK,
 				 .gid = gid_make(1, 2, 4096),
@@ -558,12 +561,14 @@ START_TEST(what_is_refused_is_refused_before_the_core)
 	}
 	memset(longest, 'x', sizeof(longest));
 	longest[1] = 1;
-	half_send(&c, WIRE_BINARY, WIRE_SEND_V2, str_from(longest, WIRE_PROPERTIES_MAX + 1), STR("b"), 4);
+	half_send(&c, WIRE_BINARY, WIRE_SEND_V2, str_from(longest, WIRE_PROPERTIES_MAX + 1),
+		  STR("b"), 4);
 	post(p, &c);
 	ck_assert(receive(p, &c));
 	ck_assert_int_eq(c.code, WIRE_MESSAGE_ILLEGAL);
 	/* Without PGROUP a check would have to add it: no room for that at the limit. */
-	half_send(&c, WIRE_BINARY, WIRE_SEND_V2, str_from(longest, WIRE_PROPERTIES_MAX), STR("b"), 4);
+	half_send(&c, WIRE_BINARY, WIRE_SEND_V2, str_from(longest, WIRE_PROPERTIES_MAX), STR("b"),
+		  4);
 	post(p, &c);
 	ck_assert(receive(p, &c));
 	ck_assert_int_eq(c.code, WIRE_MESSAGE_ILLEGAL);
@@ -628,8 +633,10 @@ START_TEST(a_compressed_body_is_the_same_message)
 	p = dial();
 	fake.decide = keep_half;
 	memset(plain, 'x', sizeof(plain));
-	ck_assert_int_eq(compress2((Bytef *)packed, &n, (const Bytef *)plain, sizeof(plain), 5), Z_OK);
-	half_send(&c, WIRE_BINARY, WIRE_SEND_V2, STR(PROPERTIES), str_from(plain, sizeof(plain)), 4);
+	ck_assert_int_eq(compress2((Bytef *)packed, &n, (const Bytef *)plain, sizeof(plain), 5),
+			 Z_OK);
+	half_send(&c, WIRE_BINARY, WIRE_SEND_V2, STR(PROPERTIES), str_from(plain, sizeof(plain)),
+		  4);
 	post(p, &c);
 	turns(4);
 	hash = seen_half.body_hash;
@@ -642,7 +649,8 @@ START_TEST(a_compressed_body_is_the_same_message)
 	ck_assert_uint_eq(seen_message.plain_bytes, sizeof(plain));
 	ck_assert(seen_half.body_hash.lo == hash.lo && seen_half.body_hash.hi == hash.hi);
 	plain[0] = 'y';
-	half_send(&c, WIRE_BINARY, WIRE_SEND_V2, STR(PROPERTIES), str_from(plain, sizeof(plain)), 4);
+	half_send(&c, WIRE_BINARY, WIRE_SEND_V2, STR(PROPERTIES), str_from(plain, sizeof(plain)),
+		  4);
 	post(p, &c);
 	turns(4);
 	ck_assert(seen_half.body_hash.lo != hash.lo || seen_half.body_hash.hi != hash.hi);
@@ -651,7 +659,7 @@ START_TEST(a_compressed_body_is_the_same_message)
 }
 END_TEST
 
-/* ---- decisions ------------------------------------------------------------------------------ */
+/* ---- decisions -------------------------------------------------------------------------- */
 
 static void
 end_with(struct wire_command *c, enum wire_type type, const char *decision, const char *from_check)
@@ -731,7 +739,9 @@ END_TEST
 
 START_TEST(a_refused_half_send_tells_which_transaction_won)
 {
-	struct answer a = { .code = ANSWER_DECIDED, .state = TXN_PUBLISHED, .gid = gid_make(1, 2, 3) };
+	struct answer a = { .code = ANSWER_DECIDED,
+			    .state = TXN_PUBLISHED,
+			    .gid = gid_make(1, 2, 3) };
 	struct wire_command c;
 	struct peer *p;
 
@@ -770,7 +780,7 @@ START_TEST(the_watermark_is_told)
 }
 END_TEST
 
-/* ---- groups and checks ------------------------------------------------------------------------ */
+/* ---- groups and checks -------------------------------------------------------------------- */
 
 static void
 heartbeat(struct peer *p, const char *body, int32_t expected)
@@ -795,7 +805,8 @@ START_TEST(a_group_comes_and_goes_with_its_heartbeats)
 	begin();
 	p = dial();
 	heartbeat(p,
-		  "{\"clientID\":\"me\",\"producerDataSet\":[{\"groupName\":\"CLIENT_INNER_PRODUCER\"},"
+		  "{\"clientID\":\"me\",\"producerDataSet\":[{\"groupName\":\"CLIENT_INNER_"
+		  "PRODUCER\"},"
 		  "{\"groupName\":\"g1\"},{\"groupName\":\"g2\"}]}\n",
 		  0);
 	heartbeat(p, "{\"clientID\":\"me\",\"producerDataSet\":[{\"groupName\":\"g1\"}]}", 0);
@@ -834,10 +845,14 @@ START_TEST(a_check_is_the_message_that_was_sent)
 	static const struct {
 		const char *name, *value;
 	} expected[] = {
-		{ "TRAN_MSG", "true" }, { "PGROUP", "g1" },
-		{ "UNIQ_KEY", "K1" },	{ "WAIT", "true" },
-		{ "color", "red" },	{ "TAGS", "A" },
-		{ "INSTANCE_ID", "i" }, { "__SHARDINGKEY", "s1" },
+		{ "TRAN_MSG", "true" },
+		{ "PGROUP", "g1" },
+		{ "UNIQ_KEY", "K1" },
+		{ "WAIT", "true" },
+		{ "color", "red" },
+		{ "TAGS", "A" },
+		{ "INSTANCE_ID", "i" },
+		{ "__SHARDINGKEY", "s1" },
 		{ "TRANSACTION_CHECK_TIMES", "2" },
 		{ "CHECK_IMMUNITY_TIME_IN_SECONDS", "60" },
 		{ "ESCROW_DB", "0102030405060708090a0b0c0d0e0f10" },
@@ -853,7 +868,8 @@ START_TEST(a_check_is_the_message_that_was_sent)
 	begin();
 	p = dial();
 	fake.decide = keep_half;
-	half_send(&c, WIRE_JSON, WIRE_SEND, str_from(properties, sizeof(properties) - 1), STR("hello"), 4);
+	half_send(&c, WIRE_JSON, WIRE_SEND, str_from(properties, sizeof(properties) - 1),
+		  STR("hello"), 4);
 	post(p, &c);
 	turns(3);
 	ck_assert_uint_eq(seen_half.immunity_ms, 60000);
@@ -902,8 +918,11 @@ END_TEST
 
 START_TEST(a_typical_message_keeps_next_to_nothing_for_its_checks)
 {
-	struct wire_send s = { .producer_group = WIRE_STR("g1"), .topic = WIRE_STR("orders"), .queue_id = 3,
-			       .sys_flag = 4, .properties = WIRE_STR(PROPERTIES) };
+	struct wire_send s = { .producer_group = WIRE_STR("g1"),
+			       .topic = WIRE_STR("orders"),
+			       .queue_id = 3,
+			       .sys_flag = 4,
+			       .properties = WIRE_STR(PROPERTIES) };
 	struct wire_command c;
 	struct edge edge;
 	struct peer *p;
@@ -954,7 +973,7 @@ START_TEST(a_check_counts_when_its_last_byte_was_taken)
 }
 END_TEST
 
-/* ---- hostile and unlucky peers ------------------------------------------------------------------ */
+/* ---- hostile and unlucky peers -------------------------------------------------------------- */
 
 static bool
 closed_after(struct peer *p, int n)
@@ -1269,7 +1288,7 @@ START_TEST(the_vip_port_names_the_main_one)
 }
 END_TEST
 
-/* ---- any bytes whatever ------------------------------------------------------------------------ */
+/* ---- any bytes whatever -------------------------------------------------------------------- */
 
 static uint64_t story; /* what the core was told, as a hash */
 static bool broken;    /* it ended with the connection closed */
@@ -1319,7 +1338,8 @@ draw_bytes(struct rng_sim *rng, char *to, size_t room)
 			break;
 		default:
 			request(&c, type, WIRE_HEARTBEAT, 1);
-			c.body = WIRE_STR("{\"clientID\":\"x\",\"producerDataSet\":[{\"groupName\":\"g\"}]}");
+			c.body = WIRE_STR(
+				"{\"clientID\":\"x\",\"producerDataSet\":[{\"groupName\":\"g\"}]}");
 			break;
 		}
 		at += encode(&c, to + at, room - at);
@@ -1388,11 +1408,10 @@ START_TEST(any_bytes_mean_the_same_however_they_are_split)
 END_TEST
 
 UNIT("remoting", what_came_before_garbage_is_still_answered, the_vip_port_names_the_main_one,
-     any_bytes_mean_the_same_however_they_are_split,
-     a_route_names_one_broker_without_a_blank, what_cannot_be_served_is_not_started,
-     a_half_send_reaches_the_core_whole, what_is_refused_is_refused_before_the_core,
-     one_way_requests_are_never_answered, a_compressed_body_is_the_same_message,
-     decisions_reach_the_core_and_answers_the_client,
+     any_bytes_mean_the_same_however_they_are_split, a_route_names_one_broker_without_a_blank,
+     what_cannot_be_served_is_not_started, a_half_send_reaches_the_core_whole,
+     what_is_refused_is_refused_before_the_core, one_way_requests_are_never_answered,
+     a_compressed_body_is_the_same_message, decisions_reach_the_core_and_answers_the_client,
      a_refused_half_send_tells_which_transaction_won, the_watermark_is_told,
      a_group_comes_and_goes_with_its_heartbeats, a_check_is_the_message_that_was_sent,
      a_typical_message_keeps_next_to_nothing_for_its_checks,
