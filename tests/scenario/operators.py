@@ -130,6 +130,8 @@ def decide(world):
 
 def count_and_state(world):
 	"""Alerts stand on these numbers: they must move with what happens, and the probes with the daemon."""
+	world.lab.until("all that was committed is published",
+			lambda: world.daemon.metric("escrow_publish_pending") == 0)
 	before = world.daemon.metrics()
 	half, _ = fresh(world)
 	peer = Peer(world.address)

@@ -14,7 +14,7 @@ class World:
 		self.lab, self.args, self.folder = lab, args, folder
 		self.kafka = lab.Mockd(args.mockd, TOPICS, ["no-such-topic"])
 		self.daemon = lab.Daemon(args.daemon, folder / "daemon", kafka__bootstrap__servers=self.kafka.address,
-					 kafka__max__in__flight=1, limits__message=self.limit, check__immunity="1h",
+					 kafka__max__in__flight=1, limits__message="%dKiB" % (self.limit >> 10), check__immunity="1h",
 					 http__admin__write="true", journal__segment="4MiB", journal__quota="64MiB", **settings)
 		self.honest_halves = 0
 
