@@ -11,6 +11,7 @@
 
 #include "base/buf.h"
 #include "base/hash.h"
+#include "base/log.h"
 #include "base/map.h"
 
 struct omessage {
@@ -245,6 +246,8 @@ oracle_half_ok(struct oracle *o, uint32_t message, struct gid gid, uint64_t aske
 			    message);
 	g->message = message;
 	g->ok = true;
+	if (g->state == TXN_UNDELIVERABLE) /* the answer was slower than Kafka's refusal */
+		o->messages[message].undeliverable = true;
 	if (o->messages[message].plain) {
 		o->messages[message].plain_ok = true;
 		o->counts.plains++;
@@ -452,6 +455,10 @@ oracle_kafka(struct oracle *o, int64_t offset, const struct sink_record *r)
 	char digits[16] = "";
 
 	o->counts.records++;
+	if (log_enabled(LOG_TRACE))
+		log_write(LOG_TRACE, "kafka has", "body=%.*s partition=%d offset=%lld",
+			  (int)min_u64(strcspn(r->value.p, ":"), 12), r->value.p, (int)r->partition,
+			  (long long)offset);
 	if (r->value.n < 2 || r->value.p[0] != 'm') {
 		oracle_fail(o, "I-3 a record at offset %" PRId64 " that nobody sent", offset);
 		return;

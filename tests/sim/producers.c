@@ -13,6 +13,7 @@
 #include <inttypes.h>
 
 #include "base/buf.h"
+#include "base/log.h"
 #include "wire/wire.h"
 
 #define RX_BYTES 65536
@@ -142,6 +143,15 @@ put(struct wire_command *c, const char *name, struct wire_str value)
 	c->fields[c->field_count++] = (struct wire_field){ { name, strlen(name) }, value };
 }
 
+/* A line of the story for --trace. */
+static void
+tell(const struct producer *one, const char *what, uint32_t message, uint64_t seq, int value)
+{
+	if (log_enabled(LOG_TRACE))
+		log_write(LOG_TRACE, what, "producer=%" PRIu32 " message=%" PRIu32 " seq=%" PRIu64 " value=%d",
+			  one->number, message, seq, value);
+}
+
 static struct wire_str
 wstr(const char *text)
 {
@@ -202,6 +212,7 @@ send_half(struct producers *p, struct producer *one, struct job *j)
 	j->asked = oracle_now(p->oracle);
 	j->due_ns = p->now_ns + p->knobs.timeout_ns;
 	oracle_half_invoked(p->oracle, j->message);
+	tell(one, "half-send", j->message, 0, (int)j->tries);
 	send_command(p, one, &c);
 	buf_free(&body);
 	buf_free(&props);
@@ -228,6 +239,7 @@ send_end(struct producers *p, struct producer *one, struct gid gid, int64_t seq,
 	put(&c, "fromTransactionCheck", wstr(from_check ? "true" : "false"));
 	put(&c, "transactionId", wstr(gid_text));
 	oracle_decide_invoked(p->oracle, gid, verdict);
+	tell(one, from_check ? "says, asked" : "says", 0, gid.lo, (int)verdict);
 	send_command(p, one, &c);
 }
 
@@ -309,6 +321,7 @@ on_half_answer(struct producers *p, struct producer *one, struct job *j, const s
 		return;
 	}
 	oracle_half_ok(p->oracle, j->message, j->gid, j->asked);
+	tell(one, "half-send ok", j->message, j->gid.lo, 0);
 	if (oracle_is_plain(p->oracle, j->message)) {
 		job_over(j);
 		return;
@@ -323,8 +336,9 @@ on_half_answer(struct producers *p, struct producer *one, struct job *j, const s
 }
 
 static void
-on_end_answer(struct producers *p, struct job *j, const struct wire_command *c)
+on_end_answer(struct producers *p, struct producer *one, struct job *j, const struct wire_command *c)
 {
+	tell(one, "END answered", j->message, j->gid.lo, c->code);
 	if (c->code == WIRE_SUCCESS)
 		oracle_decide_ok(p->oracle, j->gid, j->verdict);
 	else if (c->code == WIRE_TRANSACTION_FAILED)
@@ -427,7 +441,7 @@ on_frame(struct producers *p, struct producer *one, const char *frame, size_t n)
 	if (j && j->state == JOB_SENDING)
 		on_half_answer(p, one, j, &c);
 	else if (j && j->state == JOB_ENDING)
-		on_end_answer(p, j, &c);
+		on_end_answer(p, one, j, &c);
 	wire_command_done(&c);
 }
 

@@ -17,7 +17,8 @@
 struct partition {
 	int64_t end;
 	int64_t last_due_ns;	/* of what is under way: in order, so none is due before another */
-	uint64_t failed_behind; /* flights numbered up to this fail: one before them did */
+	uint64_t failed_behind; /* flights numbered up to this fail: one before them did;  */
+				/* all, until the producer has heard of it               */
 };
 
 struct topic {
@@ -67,6 +68,7 @@ struct sink_sim {
 	struct event {
 		struct sink_event e;
 		int64_t due_ns;
+		struct partition *failed; /* of a report that is no success              */
 		char topic[128];
 	} events[EVENTS_MAX]; /* a ring, in order                                      */
 	size_t event_head, event_tail;
@@ -221,6 +223,17 @@ poisoned(const struct sink_sim *s, const struct flight *f)
 	return hash_body(f->bytes.data + f->key_len, f->value_len, 7).lo % 1000 < s->knobs.poison_permille;
 }
 
+/* A failure: whatever is behind F fails too, until the producer has heard. */
+static void
+fail(struct sink_sim *s, const struct flight *f, enum sink_result result, int32_t code)
+{
+	struct partition *p = &s->topics[f->topic].of[f->partition];
+
+	p->failed_behind = UINT64_MAX;
+	report(s, f, result, -1, code);
+	s->events[(s->event_tail - 1) % EVENTS_MAX].failed = p;
+}
+
 static void
 land(struct sink_sim *s, struct flight *f)
 {
@@ -233,14 +246,12 @@ land(struct sink_sim *s, struct flight *f)
 	if (poisoned(s, f) || rng_sim_chance(&s->rng, s->knobs.refuse_permille)) {
 		s->counts.refused++;
 		s->counts.poisoned += poisoned(s, f);
-		p->failed_behind = s->next_number;
-		report(s, f, SINK_REFUSED, -1, 10);
+		fail(s, f, SINK_REFUSED, 10);
 		return;
 	}
 	if (rng_sim_chance(&s->rng, s->knobs.lost_permille)) {
 		s->counts.lost++;
-		p->failed_behind = s->next_number;
-		report(s, f, SINK_UNCERTAIN, -1, 19);
+		fail(s, f, SINK_UNCERTAIN, 19);
 		return;
 	}
 	append(s, f);
@@ -250,12 +261,10 @@ land(struct sink_sim *s, struct flight *f)
 	}
 	if (rng_sim_chance(&s->rng, s->knobs.unheard_permille)) {
 		s->counts.unheard++;
-		p->failed_behind = s->next_number;
-		report(s, f, SINK_UNCERTAIN, -1, -195);
+		fail(s, f, SINK_UNCERTAIN, -195);
 	} else if (rng_sim_chance(&s->rng, s->knobs.lying_permille)) {
 		s->counts.lying++;
-		p->failed_behind = s->next_number;
-		report(s, f, SINK_REFUSED, -1, 10);
+		fail(s, f, SINK_REFUSED, 10);
 	} else {
 		report(s, f, SINK_ACKED, s->topics[f->topic].of[f->partition].end - 1, 0);
 	}
@@ -308,6 +317,10 @@ abandon(struct sink_sim *s)
 		s->counts.zombies++;
 		f->due_ns += s->knobs.latency_max_ns;
 		zombie_add(s, f);
+	}
+	for (uint32_t t = 0; t < s->topic_count; t++) {
+		for (int32_t i = 0; i < s->topics[t].partitions; i++)
+			s->topics[t].of[i].failed_behind = s->next_number;
 	}
 	s->event_head = s->event_tail;
 	s->fatal = false;
@@ -438,6 +451,8 @@ sim_next(struct sink *sink, struct sink_event *ret_event)
 	if (e->due_ns > s->now_ns)
 		return false;
 	s->event_head++;
+	if (e->failed)
+		e->failed->failed_behind = s->next_number;
 	memcpy(s->out_topic, e->topic, sizeof(s->out_topic));
 	s->out = e->e;
 	s->out.topic = str_of(s->out_topic);
