@@ -1174,6 +1174,36 @@ START_TEST(receive_memory_has_a_roof)
 }
 END_TEST
 
+START_TEST(who_waited_for_receive_memory_goes_on)
+{
+	static char frame[8 << 20], body[3 << 20];
+	struct remoting_conf conf = conf_default();
+	struct wire_command c;
+	struct peer *first, *second;
+	size_t n;
+
+	conf.message_bytes = 4 << 20;
+	conf.receive_bytes = 4 << 20;
+	begin_with(&conf);
+	half_send(&c, WIRE_BINARY, WIRE_SEND_V2, STR(PROPERTIES), str_from(body, sizeof(body)), 4);
+	n = encode(&c, frame, sizeof(frame));
+	first = dial();
+	second = dial();
+	ck_assert(net_sim_send(first->client, frame, n - 1));
+	turns(100);
+	ck_assert(net_sim_send(second->client, frame, n));
+	turns(100);
+	ck_assert_uint_eq(fake.half_total, 0); /* there is room for one of them only */
+	ck_assert(net_sim_send(first->client, frame + n - 1, 1));
+	turns(100);
+	ck_assert_uint_eq(fake.half_total, 2);
+	ck_assert_uint_eq(remoting_stats(port)->buffered, 0);
+	hang_up(first);
+	hang_up(second);
+	end();
+}
+END_TEST
+
 START_TEST(idle_connections_hold_no_buffer)
 {
 	enum { PEERS = 1000 };
@@ -1407,11 +1437,12 @@ START_TEST(any_bytes_mean_the_same_however_they_are_split)
 }
 END_TEST
 
-UNIT("remoting", what_came_before_garbage_is_still_answered, the_vip_port_names_the_main_one,
-     any_bytes_mean_the_same_however_they_are_split, a_route_names_one_broker_without_a_blank,
-     what_cannot_be_served_is_not_started, a_half_send_reaches_the_core_whole,
-     what_is_refused_is_refused_before_the_core, one_way_requests_are_never_answered,
-     a_compressed_body_is_the_same_message, decisions_reach_the_core_and_answers_the_client,
+UNIT("remoting", who_waited_for_receive_memory_goes_on, what_came_before_garbage_is_still_answered,
+     the_vip_port_names_the_main_one, any_bytes_mean_the_same_however_they_are_split,
+     a_route_names_one_broker_without_a_blank, what_cannot_be_served_is_not_started,
+     a_half_send_reaches_the_core_whole, what_is_refused_is_refused_before_the_core,
+     one_way_requests_are_never_answered, a_compressed_body_is_the_same_message,
+     decisions_reach_the_core_and_answers_the_client,
      a_refused_half_send_tells_which_transaction_won, the_watermark_is_told,
      a_group_comes_and_goes_with_its_heartbeats, a_check_is_the_message_that_was_sent,
      a_typical_message_keeps_next_to_nothing_for_its_checks,
