@@ -187,6 +187,30 @@ mock_start(struct rig *g)
 	g->bootstrap[strcspn(g->bootstrap, "\n")] = '\0';
 }
 
+/* A real Kafka makes no topic that only a producer names. */
+static void
+kafka_topic(struct rig *g)
+{
+	rd_kafka_conf_t *conf = rd_kafka_conf_new();
+	rd_kafka_NewTopic_t *topic = rd_kafka_NewTopic_new(g->topic, 3, 1, NULL, 0);
+	rd_kafka_queue_t *queue;
+	rd_kafka_event_t *e;
+	rd_kafka_t *rk;
+
+	rd_kafka_conf_set(conf, "bootstrap.servers", g->bootstrap, NULL, 0);
+	rk = rd_kafka_new(RD_KAFKA_PRODUCER, conf, NULL, 0);
+	ck_assert_ptr_nonnull(rk);
+	queue = rd_kafka_queue_new(rk);
+	rd_kafka_NewTopic_set_config(topic, "max.message.bytes", "77777");
+	rd_kafka_CreateTopics(rk, &topic, 1, NULL, queue);
+	e = rd_kafka_queue_poll(queue, PATIENCE_MS);
+	ck_assert(e && !rd_kafka_event_error(e));
+	rd_kafka_event_destroy(e);
+	rd_kafka_NewTopic_destroy(topic);
+	rd_kafka_queue_destroy(queue);
+	rd_kafka_destroy(rk);
+}
+
 /* ---- the rig ----------------------------------------------------------------------------------- */
 
 static struct rig *
@@ -209,6 +233,7 @@ rig_new(bool real, const char *property, const char *value)
 	}
 	if (getenv("ESCROW_TEST_KAFKA")) {
 		snprintf(g->bootstrap, sizeof(g->bootstrap), "%s", getenv("ESCROW_TEST_KAFKA"));
+		kafka_topic(g);
 	} else {
 		char command[128];
 
@@ -403,6 +428,8 @@ topics_are_described(struct rig *g)
 	ck_assert(await(g, SINK_TOPIC, 1));
 	ck_assert_int_eq(g->topic_news.news, SINK_TOPIC_HERE);
 	ck_assert_int_eq(g->topic_news.partitions, 3);
+	if (g->real && getenv("ESCROW_TEST_KAFKA"))
+		ck_assert_uint_eq(g->topic_news.max_bytes, 77777);
 	/* Asked again, answered again: the core waits for each. */
 	g->sink->ops->describe(g->sink, str_of(g->topic));
 	ck_assert(await(g, SINK_TOPIC, 2));
