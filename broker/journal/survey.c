@@ -70,14 +70,14 @@ list_name(void *arg, const char *name, uint64_t size)
 	size_t n = strlen(name);
 	uint64_t v;
 
-	if (n == 24 && strcmp(name + 20, ".seg") == 0 && digits(name, 20, &v) && v) {
+	if (n == 24 && memcmp(name + 20, ".seg", 4) == 0 && digits(name, 20, &v) && v) {
 		l->segments = one_more(l->segments, l->segment_count, &l->segment_cap, sizeof(v));
 		l->segments[l->segment_count++] = v;
 	} else if (n > 10 && strncmp(name, "spare-", 6) == 0 && digits(name + 6, n - 10, &v) &&
 		   v < UINT32_MAX && name[n - 4] == '.') {
 		l->spares = one_more(l->spares, l->spare_count, &l->spare_cap, sizeof(*l->spares));
 		l->spares[l->spare_count++] =
-			(struct spare_file){ (uint32_t)v, strcmp(name + n - 4, ".seg") == 0, size };
+			(struct spare_file){ (uint32_t)v, memcmp(name + n - 4, ".seg", 4) == 0, size };
 	}
 }
 

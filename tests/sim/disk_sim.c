@@ -281,7 +281,8 @@ forget_steps(struct disk_sim *d, size_t n)
 	for (size_t i = 0; i < n; i++)
 		if (d->steps[i].inode)
 			inode_unref(d->steps[i].inode);
-	memmove(d->steps, d->steps + n, (d->step_count - n) * sizeof(*d->steps));
+	if (n < d->step_count)
+		memmove(d->steps, d->steps + n, (d->step_count - n) * sizeof(*d->steps));
 	d->step_count -= n;
 	for (size_t i = 0; i < d->pending_count; i++) {
 		struct pending *p = &d->pending[i];
@@ -365,6 +366,8 @@ finish_read(struct disk_sim *d, struct pending *p)
 	size_t n = p->offset >= p->inode->size ? 0 : p->inode->size - (size_t)p->offset;
 
 	n = n < p->len ? n : p->len;
+	if (n == 0)
+		return 0;
 	memcpy(p->buf, p->inode->now + p->offset, n);
 	if (p->flip && n) {
 		size_t bit = draw(d) % (n * 8);
@@ -837,8 +840,10 @@ crash_inode(struct disk_sim *d, struct inode *i)
 	if (i->size != i->durable_size && !d->knobs.tidy_crash && draw(d) % 2)
 		i->durable_size = i->size;
 	i->size = i->durable_size;
-	memset(i->durable + i->size, 0, i->cap - i->size);
-	memcpy(i->now, i->durable, i->cap);
+	if (i->cap) {
+		memset(i->durable + i->size, 0, i->cap - i->size);
+		memcpy(i->now, i->durable, i->cap);
+	}
 	i->poisoned = false;
 }
 

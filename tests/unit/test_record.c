@@ -263,7 +263,7 @@ random_entry(enum entry_type type)
 		e.copy.parts = below(2) ? parts : NULL;
 		for (uint32_t i = 0; i < e.copy.half.count; i++)
 			parts[i] = (struct part){ (uint32_t)number(32), (int32_t)number(31), number(64),
-						  (enum part_state)below(3) };
+						  (enum part_state)below(4) };
 		break;
 	case ENTRY_AUDIT:
 		e.audit.gid = gid_make(number(48), (uint16_t)number(16), number(63));
