@@ -45,7 +45,10 @@ cache_trim(struct journal *j)
 	if (!n)
 		return;
 	for (size_t i = 0; i < n; i++) {
-		mem_free(j->chunks[i]->mem);
+		/* The next one goes into the same pages: fresh ones cost more than the copy. */
+		mem_free(j->chunk_spare);
+		j->chunk_spare = j->chunks[i]->mem;
+		j->chunk_spare_cap = j->chunks[i]->cap;
 		mem_free(j->chunks[i]);
 	}
 	keep = j->chunk_count - n;
@@ -71,7 +74,12 @@ cache_reserve(struct journal *j, uint64_t lsn, size_t need)
 	c = mem_alloc(sizeof(*c));
 	c->lsn = lsn;
 	c->cap = cap;
-	c->mem = mem_alloc(cap);
+	if (j->chunk_spare && j->chunk_spare_cap == cap) {
+		c->mem = j->chunk_spare;
+		j->chunk_spare = NULL;
+	} else {
+		c->mem = mem_alloc(cap);
+	}
 	if (j->chunk_count == j->chunk_cap) {
 		j->chunk_cap = j->chunk_cap ? j->chunk_cap * 2 : 64;
 		j->chunks = mem_grow(j->chunks, j->chunk_cap * sizeof(*j->chunks));
@@ -297,6 +305,7 @@ cache_done(struct journal *j)
 {
 	while (j->chunk_count)
 		chunk_drop(j, j->chunk_count - 1);
+	mem_free(j->chunk_spare);
 	mem_free(j->chunks);
 	for (size_t i = 0; i <= SLOTS; i++) {
 		struct list *l = i < SLOTS ? &j->slots[i].waiters : &j->unslotted;

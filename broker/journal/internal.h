@@ -307,6 +307,8 @@ struct journal {
 	struct chunk **chunks;
 	size_t chunk_count, chunk_cap;
 	uint64_t chunk_bytes;
+	uint8_t *chunk_spare; /* pages of the last one that went                         */
+	size_t chunk_spare_cap;
 	struct slot slots[SLOTS];
 	struct list unslotted; /* waiters for which there was no slot                      */
 	uint64_t slot_clock;
