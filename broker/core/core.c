@@ -626,14 +626,35 @@ half_bytes(const struct half *h)
 	return bytes;
 }
 
+#define CLOCK_SLACK_MS 100 /* rounding and slewing are not jumps */
+
 /* ---- the turn ------------------------------------------------------------------------------------ */
 
 void
 core_clock(struct core *c, int64_t now_ns, uint64_t wall_ms)
 {
+	int64_t window_ns = (int64_t)c->conf.idempotency_window_ms * NS_PER_MS;
+	uint64_t expected_ms = c->wall_ms + (uint64_t)(now_ns - c->now_ns) / NS_PER_MS;
+
 	CHECK(now_ns >= c->now_ns, now_ns);
+	if (c->started && wall_ms > expected_ms + CLOCK_SLACK_MS) {
+		c->jumped_ms += wall_ms - expected_ms;
+		c->jumped_until_ns = now_ns + window_ns;
+	} else if (!c->started || wall_ms + CLOCK_SLACK_MS < expected_ms) {
+		c->back_until_ns = now_ns + window_ns;
+	}
+	if (now_ns >= c->jumped_until_ns) /* what was decided before the jump is old by now */
+		c->jumped_ms = 0;
 	c->now_ns = now_ns;
 	c->wall_ms = wall_ms;
+}
+
+bool
+core_in_window(const struct core *c, const struct row *row)
+{
+	if (row->decided_ms > c->wall_ms)
+		return c->now_ns < c->back_until_ns;
+	return c->wall_ms - row->decided_ms < c->conf.idempotency_window_ms + c->jumped_ms;
 }
 
 static void

@@ -161,6 +161,10 @@ struct core {
 
 	int64_t now_ns;
 	uint64_t wall_ms;
+	uint64_t jumped_ms;	  /* how far the wall clock jumped ahead lately             */
+	int64_t jumped_until_ns;  /* "lately" ends                                          */
+	int64_t back_until_ns;	  /* it was set back, or we started, less than a window ago  */
+	int64_t settled_ns;	  /* one window after the start                             */
 	bool started;
 	bool described;	    /* Kafka was asked about the topics of the catalogue           */
 	bool draining;
@@ -260,6 +264,11 @@ void core_forget(struct core *c, uint32_t index);
 void core_final(struct core *c, uint32_t index);
 /* Its pending step is done: whoever waited for it is decided in the next turn. */
 void core_settled(struct core *c, uint32_t index);
+/*
+ * Was the row decided within idempotency.window?  Counted so that a wall clock that jumps can only
+ * make the window longer.
+ */
+bool core_in_window(const struct core *c, const struct row *row);
 /* Takes the row out of the timers or the overdue list, wherever it is. */
 void core_untime(struct core *c, uint32_t index);
 void core_time(struct core *c, uint32_t index);

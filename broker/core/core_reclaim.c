@@ -171,14 +171,6 @@ durably_published(const struct core *c, const struct row *row, const struct entr
 	return true;
 }
 
-static bool
-in_window(const struct core *c, const struct row *row)
-{
-	uint64_t last_ms = max_u64(row->decided_ms, row->ms);
-
-	return last_ms + c->conf.idempotency_window_ms > c->wall_ms;
-}
-
 static void
 stub_forward(struct core *c, uint32_t index, struct entry_stub *stub)
 {
@@ -223,7 +215,7 @@ reclaim_half(struct core *c, const struct half *half, const uint32_t *topics,
 	row = core_row(c, index);
 	final = (row->flags & ROW_FINAL) && !(row->flags & ROW_PENDING);
 	if (final && (row->txn.state != TXN_PUBLISHED || durably_published(c, row, old))) {
-		if (in_window(c, row))
+		if (core_in_window(c, row))
 			stub_forward(c, index, &stub);
 		else
 			core_forget(c, index);
@@ -242,7 +234,7 @@ reclaim_stub(struct core *c, const struct entry_stub *e, struct place place)
 	if (index == ROW_NONE || core_row(c, index)->lsn != place.lsn)
 		return;
 	CHECK(core_row(c, index)->flags & ROW_FINAL, e->gid.lo);
-	if (in_window(c, core_row(c, index)))
+	if (core_in_window(c, core_row(c, index)))
 		stub_forward(c, index, &stub);
 	else
 		core_forget(c, index);

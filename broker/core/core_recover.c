@@ -643,6 +643,7 @@ core_start(struct core *c, int64_t now_ns, uint64_t wall_ms)
 
 	core_clock(c, now_ns, wall_ms);
 	c->check_tokens_ns = now_ns;
+	c->settled_ns = now_ns + (int64_t)c->conf.idempotency_window_ms * NS_PER_MS;
 	if (c->done_count)
 		qsort(c->done, c->done_count, sizeof(*c->done), by_lane_and_n);
 	for (uint32_t i = 0; i < c->table.row_count; i++)
@@ -660,6 +661,7 @@ core_start(struct core *c, int64_t now_ns, uint64_t wall_ms)
 	mem_free(c->done);
 	c->done = NULL;
 	c->done_count = c->done_cap = 0;
+	(void)core_keys_room(c); /* the journal may remember more than memory is allowed to */
 	c->started = true;
 }
 

@@ -209,12 +209,6 @@ core_generation_durable(struct core *c, const struct pending *p)
 	accept_row(c, p->to, row);
 }
 
-static bool
-in_window(const struct core *c, const struct row *row)
-{
-	return row->decided_ms + c->conf.idempotency_window_ms > c->wall_ms;
-}
-
 /*
  * The key of R leads to row INDEX, which has no step pending.  True: R is answered or journaled; false:
  * it begins a new transaction.
@@ -242,7 +236,8 @@ repeat(struct core *c, uint32_t index, const struct half_request *r)
 	case TXN_DISCARDED:
 		if (r->again.lo && gid_eq(r->again, table_gid(&c->table, row)))
 			return false; /* the same object, sent on purpose */
-		if (plain && r->plain && !in_window(c, row))
+		/* While we were down the wall clock may have done anything: assume the best. */
+		if (plain && r->plain && !core_in_window(c, row) && c->now_ns >= c->settled_ns)
 			return false;
 		if (row->body != body_bits(&r->half)) {
 			refuse_row(c, r->to, row, ANSWER_KEY_REUSED,
@@ -273,9 +268,12 @@ history_oldest(const struct core *c, uint64_t keep_ms)
 	if (c->history.head == ROW_NONE)
 		return ROW_NONE;
 	row = core_row(c, c->history.head);
-	if (row->flags & (ROW_PENDING | ROW_WAITED))
+	if ((row->flags & (ROW_PENDING | ROW_WAITED)) || core_in_window(c, row))
 		return ROW_NONE;
-	return row->decided_ms + keep_ms < c->wall_ms ? c->history.head : ROW_NONE;
+	/* One from the future was decided before the wall clock was set back: its age is unknown. */
+	if (row->decided_ms <= c->wall_ms && row->decided_ms + keep_ms >= c->wall_ms)
+		return ROW_NONE;
+	return c->history.head;
 }
 
 static uint64_t
@@ -289,7 +287,7 @@ bool
 core_keys_room(struct core *c)
 {
 	while (history_bytes(c) >= c->conf.keys_bytes) {
-		uint32_t oldest = history_oldest(c, c->conf.idempotency_window_ms);
+		uint32_t oldest = history_oldest(c, 0);
 
 		if (oldest == ROW_NONE)
 			return false;
@@ -301,11 +299,9 @@ core_keys_room(struct core *c)
 void
 core_trim(struct core *c)
 {
-	uint64_t keep_ms = max_u64(c->conf.idempotency_window_ms, c->conf.history_retention_ms);
-
 	/* Bounded: after a pause there may be millions. */
 	for (int i = 0; i < 4096; i++) {
-		uint32_t oldest = history_oldest(c, keep_ms);
+		uint32_t oldest = history_oldest(c, c->conf.history_retention_ms);
 
 		if (oldest == ROW_NONE)
 			break;
