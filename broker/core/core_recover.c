@@ -642,6 +642,7 @@ core_start(struct core *c, int64_t now_ns, uint64_t wall_ms)
 	struct start s = { 0 };
 
 	core_clock(c, now_ns, wall_ms);
+	c->check_tokens = c->conf.check_rate; /* cut to the bucket's size when first used */
 	c->check_tokens_ns = now_ns;
 	c->settled_ns = now_ns + (int64_t)c->conf.idempotency_window_ms * NS_PER_MS;
 	if (c->done_count)
