@@ -345,7 +345,6 @@ void writer_add_raw(struct journal *j, const struct record *r, struct place *ret
 void writer_close_group(struct journal *j);
 int writer_flush(struct journal *j) MUSTUSE;
 uint64_t segment_base(const struct journal *j, uint64_t number);
-bool journal_idle(const struct journal *j);
 
 /* segment.c */
 struct segment *segment_find(struct journal *j, uint64_t number);

@@ -518,6 +518,14 @@ journal_idle(const struct journal *j)
 	return !j->syncing && !j->queue_count && !(j->group_open && j->open.records);
 }
 
+/* The next segment vouches for a last group behind which no header fits. */
+static bool
+marker_wanted(const struct journal *j)
+{
+	return journal_idle(j) && j->vouched_lsn < j->content_lsn && !j->group_open &&
+	       j->written_lsn == j->durable_lsn && room_in_segment(j) >= GROUP_HEADER;
+}
+
 /*
  * An empty group whose header names the durable LSN: from then on damage to the last group that
  * was acknowledged is seen as damage, and not taken for a torn tail.
@@ -525,8 +533,7 @@ journal_idle(const struct journal *j)
 static int
 write_marker(struct journal *j)
 {
-	if (!journal_idle(j) || j->vouched_lsn >= j->content_lsn || j->group_open ||
-	    j->written_lsn != j->durable_lsn || room_in_segment(j) < GROUP_HEADER)
+	if (!marker_wanted(j))
 		return 0;
 	group_begin(j, 0, false);
 	writer_close_group(j);
@@ -602,7 +609,7 @@ journal_deadline_ns(const struct journal *j)
 		at = gathering(j) ? j->gather_until_ns : j->now_ns;
 	else if (!j->syncing && j->group_open && j->open.records)
 		at = j->lazy_since_ns + LAZY_NS;
-	else if (journal_idle(j) && j->written_lsn == j->durable_lsn && j->vouched_lsn < j->content_lsn)
+	else if (marker_wanted(j))
 		at = j->idle_since_ns + MARKER_NS;
 	if (j->disk_full && !j->filling)
 		at = min_i64(at, max_i64(j->retry_ns, j->now_ns + NS_PER_MS));

@@ -91,6 +91,8 @@ int journal_persist(struct journal *j, int64_t now_ns, uint64_t wall_ms) MUSTUSE
 /* Ends of syncs, reads and allocations become calls of the client.  ERR_IO, ERR_CORRUPT. */
 int journal_poll(struct journal *j, int64_t now_ns) MUSTUSE;
 int64_t journal_deadline_ns(const struct journal *j);
+/* Nothing is appended that was not written and synced, lazy records included. */
+bool journal_idle(const struct journal *j);
 /* Persists all and waits for it: shutdown only. */
 int journal_sync(struct journal *j) MUSTUSE;
 

@@ -406,10 +406,8 @@ loop_drain(struct loop *l)
 bool
 loop_drained(const struct loop *l)
 {
-	const struct journal_stats *j = journal_stats(l->journal);
-
 	return l->draining && remoting_idle(l->remoting) && core_owed(l->core) == 0 &&
-	       j->durable_lsn == j->appended_lsn;
+	       journal_idle(l->journal);
 }
 
 struct core *

@@ -351,6 +351,11 @@ void
 oracle_crashed(struct oracle *o)
 {
 	o->counts.crashes++;
+	/* A decision may have become durable, and nobody told of it: recovery does not narrate. */
+	for (uint32_t i = 0; i < o->gid_count; i++) {
+		if (o->gids[i].state == TXN_PARKED)
+			o->gids[i].state = TXN_PREPARED;
+	}
 }
 
 static bool
