@@ -322,7 +322,6 @@ struct journal {
 	uint64_t reclaim_goal;
 	uint64_t reclaim_copied;
 	uint64_t external_bytes; /* appended by others since the last reclaim              */
-	uint64_t external_seen;	 /* of them, when reclaim last took a turn                  */
 	int64_t reclaim_not_before_ns;
 	int64_t reclaim_backoff_ns;
 

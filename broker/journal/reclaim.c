@@ -35,16 +35,6 @@ expired(const struct journal *j)
 	       j->segments[1].opened_ms + j->conf.retention_ms <= j->wall_ms;
 }
 
-/*
- * The two spares are the reserve, and half-sends are refused when it is touched: so in a journal of
- * some size begin one segment earlier, and have the time of a whole segment to get it done.
- */
-static uint64_t
-reclaim_below(const struct journal *j)
-{
-	return SPARES_WANTED + (j->segments_max >= 8 ? 1 : 0);
-}
-
 /* Is there something to reclaim, and a reason to? */
 bool
 reclaim_wanted(const struct journal *j)
@@ -53,7 +43,7 @@ reclaim_wanted(const struct journal *j)
 		return false;
 	if (j->reclaim_backoff_ns && !j->external_bytes)
 		return false;
-	return segments_available(j) <= reclaim_below(j) || expired(j);
+	return segments_available(j) <= SPARES_WANTED || expired(j);
 }
 
 static int
@@ -123,21 +113,11 @@ reclaim_read_done(struct journal *j, const struct disk_done *done)
 	return 0;
 }
 
-/* Twice as fast as others append, at least, or it would never be done. */
-static uint64_t
-turn_budget(struct journal *j)
-{
-	uint64_t budget = RECLAIM_TURN + 2 * (j->external_bytes - j->external_seen);
-
-	j->external_seen = j->external_bytes;
-	return journal_has_room(j) ? budget : max_u64(budget, RECLAIM_TURN_URGENT);
-}
-
 /* Step 1. */
 static int
 scan_some(struct journal *j)
 {
-	uint64_t budget = turn_budget(j);
+	uint64_t budget = journal_has_room(j) ? RECLAIM_TURN : RECLAIM_TURN_URGENT;
 	struct scan *s = &j->reclaim_scan;
 
 	while (!j->reclaim_reading) {
@@ -156,13 +136,7 @@ scan_some(struct journal *j)
 			cost = GROUP_HEADER;
 			break;
 		case SCAN_MORE:
-			err = read_more(j);
-			/* Most often it was in the page cache and has ended already. */
-			if (!err)
-				err = journal_drain(j);
-			if (err)
-				return err;
-			continue;
+			return read_more(j);
 		case SCAN_END:
 			if (s->at != s->limit)
 				return ERR_CORRUPT;
@@ -241,7 +215,7 @@ reclaim_dir_done(struct journal *j, int err)
 		j->reclaim_not_before_ns = 0;
 		j->more = true;
 	}
-	j->external_bytes = j->external_seen = 0;
+	j->external_bytes = 0;
 	return 0;
 }
 

@@ -91,8 +91,10 @@ def failing(world, kind, number):
 			raise world.lab.Failed("rollback of %d after the restart: %r" % (i, answer))
 
 
-def eio(lab, args, folder, tally, kind):
+def eio(lab, args, parent, tally, kind):
 	from world import World
+	folder = parent / ("eio-" + kind)
+	folder.mkdir()
 	world = World(lab, args, folder)
 	environment = {"LD_PRELOAD": str(pathlib.Path(args.fault).resolve()), "FAULT": "%s:%d" % (kind, EIO),
 		       "FAULT_DIR": world.daemon.settings["data.dir"], "FAULT_TRIGGER": str(folder / "trigger"),

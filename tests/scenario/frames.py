@@ -47,8 +47,7 @@ def impossible_lengths(world):
 
 def broken_headers(world):
 	"""A header that cannot be parsed leaves nothing to trust in the bytes behind it."""
-	for header in (b"", b"{", b"[]", b"nonsense", b'{"code":"ten"}', b'{"code":10,"extFields":[1]}',
-		       b"[" * 20000, b'{"code":10,"extFields":{"a":' + b"[" * 2000 + b"]" * 2000 + b"}}", b"\xff\xfe{}"):
+	for header in (b"", b"{", b"[]", b"nonsense", b'{"code":"ten"}', b"[" * 20000, b'{"code":10,"extFields":{"a":' + b"[" * 2000 + b"]" * 2000 + b"}}", b"\xff\xfe{}"):
 		closes(world, frame(header), "JSON header %r" % header[:30])
 	good = binary_header(34, 1, 0, {"topic": "x"})
 	for at, value in ((13, -1), (13, 1 << 30), (17, -5), (17, len(good))):

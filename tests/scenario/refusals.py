@@ -112,7 +112,8 @@ def bad_fields(world):
 				fields = peer.end_fields("g", half, COMMIT, **{name: odd})
 				expect(world, "END with %s=%r" % (name, odd), peer.ask(37, fields), 13)
 		for name in ("producerGroup", "topic", "queueId", "sysFlag", "bornTimestamp"):
-			fields = peer.half_fields("g", "orders", [("TRAN_MSG", "true"), ("PGROUP", "g")], **{name: None})
+			fields = peer.half_fields("g", "orders", [("TRAN_MSG", "true"), ("PGROUP", "g")])
+			del fields[name]
 			expect(world, "half without " + name, peer.ask(10, fields, b"x"), 13)
 		expect(world, "batch", peer.half("g", "orders", b"x", fresh(), batch="true"), 13)
 		expect(world, "code 320", peer.ask(320, peer.half_fields("g", "orders", [], PLAIN), b"x"), 13)
@@ -137,7 +138,7 @@ def bad_properties(world):
 			expect(world, timer, half(tran + timer + "\x015\x02"), 13)
 		expect(world, "32,513 bytes", half(tran + "p\x01" + "x" * (32513 - len(tran) - 3) + "\x02"), 13)
 		expect(world, "32,512 bytes", half(tran + "p\x01" + "x" * (32512 - len(tran) - 3) + "\x02"), 0)
-		expect(world, "1,025 properties", half(tran + "".join("p%d\x01v\x02" % i for i in range(1023))), 13)
+		expect(world, "1,025 properties", half(tran + "".join("p%d\x01v\x02" % i for i in range(1025))), 13)
 		expect(world, "the last separator missing", half(tran + "color\x01red"), 0)
 		expect(world, "an ESCROW_DB that is none", half(tran + "ESCROW_DB\x01xyz\x02"), 13)
 
@@ -147,7 +148,7 @@ def bad_topics(world):
 	for peer in both(world):
 		expect(world, "route of nothing", peer.route("no-such-topic"), 17)
 		expect(world, "half to nothing", peer.half("g", "no-such-topic", b"x", fresh()), 17)
-		for name in ("", "a.b", "a b", "a%b", "a|b", "ü", "x" * 128):
+		for name in ("", "a b", "a%b", "a|b", "ü", "x" * 128):
 			expect(world, "topic %r" % name[:10], peer.half("g", name, b"x", fresh()), 13)
 		for group in ("", "g" * 256):
 			expect(world, "group of %d bytes" % len(group), peer.half(group, "orders", b"x", fresh()), 13)
@@ -183,7 +184,7 @@ def compression(world):
 def bad_json_bodies(world):
 	"""A heartbeat that does not parse must not take the connection or another group's with it."""
 	for peer in both(world):
-		for body in (b"", b"{", b"null", b"[1]", b'{"clientID":7}', b'{"clientID":"x","producerDataSet":{"a":1}}',
+		for body in (b"", b"{", b"null", b"[1]",
 			     b'{"clientID":"x","producerDataSet":[{"groupName":"' + b"g" * 256 + b'"}]}', b"[" * 5000):
 			expect(world, "heartbeat %r" % body[:40], peer.ask(34, {}, body), 13)
 		expect(world, "a good one", peer.heartbeat("g"), 0)

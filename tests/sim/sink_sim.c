@@ -25,7 +25,6 @@ struct topic {
 	char name[128];
 	int32_t partitions;
 	uint32_t max_bytes;
-	bool described; /* somebody asked, and hears of changes from then on */
 	struct partition *of;
 };
 
@@ -90,6 +89,25 @@ topic_find(const struct sink_sim *s, struct str name, uint32_t *ret_index)
 		}
 	}
 	return NULL;
+}
+
+void
+sink_sim_topic(struct sink_sim *s, const char *name, int32_t partitions, uint32_t max_bytes)
+{
+	struct topic *t = topic_find(s, str_of(name), NULL);
+
+	if (!t) {
+		s->topics = mem_grow(s->topics, (s->topic_count + 1) * sizeof(*s->topics));
+		t = &s->topics[s->topic_count++];
+		memset(t, 0, sizeof(*t));
+		snprintf(t->name, sizeof(t->name), "%s", name);
+	}
+	CHECK(partitions >= t->partitions, partitions);
+	t->of = mem_grow(t->of, (size_t)partitions * sizeof(*t->of));
+	for (int32_t i = t->partitions; i < partitions; i++)
+		t->of[i] = (struct partition){ 0 };
+	t->partitions = partitions;
+	t->max_bytes = max_bytes;
 }
 
 int64_t
@@ -182,44 +200,6 @@ event_push(struct sink_sim *s, enum sink_event_kind kind, int64_t due_ns)
 	e->e.kind = kind;
 	e->due_ns = due_ns;
 	return e;
-}
-
-static void
-tell_topic(struct sink_sim *s, struct str name, int64_t due_ns)
-{
-	struct topic *t = topic_find(s, name, NULL);
-	struct event *e = event_push(s, SINK_TOPIC, due_ns);
-
-	snprintf(e->topic, sizeof(e->topic), "%.*s", STR_ARG(name));
-	if (!t) {
-		e->e.news = SINK_TOPIC_GONE;
-		return;
-	}
-	t->described = true;
-	e->e.news = SINK_TOPIC_HERE;
-	e->e.partitions = t->partitions;
-	e->e.max_bytes = t->max_bytes;
-}
-
-void
-sink_sim_topic(struct sink_sim *s, const char *name, int32_t partitions, uint32_t max_bytes)
-{
-	struct topic *t = topic_find(s, str_of(name), NULL);
-
-	if (!t) {
-		s->topics = mem_grow(s->topics, (s->topic_count + 1) * sizeof(*s->topics));
-		t = &s->topics[s->topic_count++];
-		memset(t, 0, sizeof(*t));
-		snprintf(t->name, sizeof(t->name), "%s", name);
-	}
-	CHECK(partitions >= t->partitions, partitions);
-	t->of = mem_grow(t->of, (size_t)partitions * sizeof(*t->of));
-	for (int32_t i = t->partitions; i < partitions; i++)
-		t->of[i] = (struct partition){ 0 };
-	t->partitions = partitions;
-	t->max_bytes = max_bytes;
-	if (t->described)
-		tell_topic(s, str_of(t->name), s->now_ns);
 }
 
 static void
@@ -438,16 +418,20 @@ static void
 sim_describe(struct sink *sink, struct str name)
 {
 	struct sink_sim *s = CONTAINER_OF(sink, struct sink_sim, sink);
-	struct event *e;
+	struct topic *t = topic_find(s, name, NULL);
+	struct event *e = event_push(s, SINK_TOPIC, s->now_ns + s->knobs.latency_max_ns);
 
-	if (!s->down && !rng_sim_chance(&s->rng, s->knobs.silent_permille)) {
-		tell_topic(s, name, s->now_ns + s->knobs.latency_max_ns);
-		return;
-	}
-	s->counts.silent++;
-	e = event_push(s, SINK_TOPIC, s->now_ns + s->knobs.latency_max_ns);
 	snprintf(e->topic, sizeof(e->topic), "%.*s", STR_ARG(name));
-	e->e.news = SINK_TOPIC_FAILED;
+	if (s->down || rng_sim_chance(&s->rng, s->knobs.silent_permille)) {
+		s->counts.silent++;
+		e->e.news = SINK_TOPIC_FAILED;
+	} else if (!t) {
+		e->e.news = SINK_TOPIC_GONE;
+	} else {
+		e->e.news = SINK_TOPIC_HERE;
+		e->e.partitions = t->partitions;
+		e->e.max_bytes = t->max_bytes;
+	}
 }
 
 static bool
@@ -458,7 +442,6 @@ sim_next(struct sink *sink, struct sink_event *ret_event)
 
 	if (!s->told_cluster && !s->down) {
 		s->told_cluster = true;
-		event_push(s, SINK_UP, s->now_ns);
 		*ret_event = (struct sink_event){ .kind = SINK_CLUSTER, .text = STR("sim-cluster") };
 		return true;
 	}
@@ -482,20 +465,8 @@ sim_rebuild(struct sink *sink)
 {
 	struct sink_sim *s = CONTAINER_OF(sink, struct sink_sim, sink);
 	bool full = s->was_full;
-	size_t end = s->event_tail;
-	size_t kept = s->event_head;
 
-	/* What is said of topics and brokers is true whatever the handle. */
-	for (size_t i = s->event_head; i < end; i++) {
-		struct event *e = &s->events[i % EVENTS_MAX];
-
-		if (e->e.kind != SINK_REPORT && e->e.kind != SINK_FATAL)
-			s->events[kept++ % EVENTS_MAX] = *e;
-	}
-	end = s->event_head;
 	abandon(s);
-	s->event_head = end;
-	s->event_tail = kept;
 	s->was_full = full; /* SINK_READY is still owed */
 	return 0;
 }
@@ -579,11 +550,7 @@ sink_sim_counts(const struct sink_sim *s)
 void
 sink_sim_down(struct sink_sim *s, bool down)
 {
-	if (s->down == down)
-		return;
 	s->down = down;
-	event_push(s, down ? SINK_DOWN : SINK_UP, s->now_ns)->e.text =
-		down ? STR("no broker answers") : STR_NONE;
 }
 
 void
