@@ -219,13 +219,34 @@ all_published(const struct core *c, const struct row *row)
 	return true;
 }
 
+/*
+ * Offsets of a partition only rise.  One that does not tells that the topic was made anew, or
+ * that Kafka lost its end: what was acknowledged before may be gone, and people must hear of it.
+ */
 static void
-item_acked(struct core *c, const struct lane *lane, const struct lane_item *item, int64_t offset)
+watch_offset(struct core *c, struct lane *lane, int64_t offset)
+{
+	if (offset < 0)
+		return; /* Kafka recognised a repetition and does not say where the first one lies */
+	if (offset < lane->offset)
+		core_note(c, &(struct note){
+				     .kind = NOTE_TOPIC_ANEW,
+				     .partition = lane->partition,
+				     .value = offset,
+				     .lasted_ns = -1,
+				     .text = c->topics.topics[lane->topic].name,
+			     });
+	lane->offset = offset;
+}
+
+static void
+item_acked(struct core *c, struct lane *lane, const struct lane_item *item, int64_t offset)
 {
 	struct row *row = core_row(c, item->row);
 
 	table_part_of(&c->table, row, item->index)->state = PART_PUBLISHED;
 	c->stats.published++;
+	watch_offset(c, lane, offset);
 	core_note(c, &(struct note){
 			     .kind = NOTE_PUBLISHED,
 			     .gid = table_gid(&c->table, row),

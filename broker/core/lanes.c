@@ -68,6 +68,7 @@ lanes_add(struct lanes *l, uint32_t topic, int32_t partition)
 		.marked_low = 1,
 		.durable_low = 1,
 		.backoff_ns = l->backoff_ns,
+		.offset = -1,
 		.ready_next = NIL,
 	};
 	return l->count++;

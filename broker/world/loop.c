@@ -129,6 +129,11 @@ log_note(const struct note *n)
 	case NOTE_FOREIGN_CLUSTER:
 		log_error("another kafka cluster: all lanes are frozen", "cluster=%s", log_q(n->text));
 		break;
+	case NOTE_TOPIC_ANEW:
+		log_error("the topic was made anew, or kafka lost its end: older records may be gone",
+			  "topic=%s partition=%d offset=%lld", log_q(n->text), (int)n->partition,
+			  (long long)n->value);
+		break;
 	case NOTE_KEYS_FULL:
 		log_error("limits.keys.memory is reached: half-sends are refused", "limit=%s",
 			  "limits.keys.memory");

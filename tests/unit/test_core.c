@@ -602,6 +602,24 @@ START_TEST(a_failed_publication_is_repeated_in_order_under_the_same_numbers)
 }
 END_TEST
 
+/* A topic deleted and made again forgets everything: whoever did that by mistake must hear of it. */
+START_TEST(an_offset_that_falls_is_told)
+{
+	const int64_t offsets[] = { 7, 8, -1, 9, 0, 1 };
+
+	open_with_topic();
+	for (uint32_t i = 0; i < ARRAY_LEN(offsets); i++) {
+		char key[2] = { (char)('a' + i), 0 };
+
+		committed(key);
+		core_clock(f.core, f.now_ns, f.wall_ms);
+		core_report(f.core, f.published[i].token, REPORT_ACKED, offsets[i], 0);
+		ck_assert_uint_eq(f.notes[NOTE_TOPIC_ANEW], i >= 4);
+	}
+	ck_assert_uint_eq(core_owed(f.core), 0);
+}
+END_TEST
+
 /* Only this very message, refused while alone, is given up; what is behind it goes on. */
 START_TEST(a_refused_message_is_confirmed_alone_then_undeliverable)
 {
@@ -1116,7 +1134,7 @@ UNIT("core", nothing_is_answered_before_it_is_durable, a_rolled_back_message_nev
      an_answer_of_an_older_generation_decides_nothing,
      used_up_checks_park_and_parked_ones_are_still_asked,
      a_decided_transaction_is_not_asked_about, one_connection_is_not_flooded_with_checks,
-     a_failed_publication_is_repeated_in_order_under_the_same_numbers,
+     a_failed_publication_is_repeated_in_order_under_the_same_numbers, an_offset_that_falls_is_told,
      a_refused_message_is_confirmed_alone_then_undeliverable,
      a_crash_publishes_again_what_was_not_marked_and_only_that,
      kafkas_queue_being_full_stops_and_resumes, cold_bodies_keep_the_order,
