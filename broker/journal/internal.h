@@ -166,7 +166,7 @@ struct chain {
 	struct listing files;
 	uint64_t oldest;      /* first segment to be read                                 */
 	uint64_t last;	      /* last opened one; 0: none                                 */
-	uint64_t unopened;    /* a segment behind it that was not opened; 0: none          */
+	uint64_t unopened;    /* the first segment behind it, not opened; 0: none          */
 	uint32_t epoch;	      /* largest seen anywhere                                    */
 	struct survey survey; /* of `last`                                                */
 };
@@ -278,6 +278,7 @@ struct journal {
 	/* writing */
 	uint32_t epoch;
 	uint64_t tail_lsn, written_lsn, durable_lsn, vouched_lsn;
+	uint64_t vouched_durable; /* what the headers that are durable vouch for             */
 	uint64_t content_lsn; /* end of the last written group that has records            */
 	uint64_t tail_segment;
 	bool group_open;

@@ -345,6 +345,7 @@ next_ready(struct journal *j, const struct group *g, int *err)
 		return false;
 	}
 	if (j->next_state != NEXT_READY) {
+		CHECK(j->vouched_durable > segment_base(j, current(j)->number), g->lsn);
 		*err = next_prepare(j, g->segment, true);
 		if (*err)
 			journal_fail(j, *err);
@@ -357,7 +358,7 @@ next_ready(struct journal *j, const struct group *g, int *err)
 	s->opened_ms = j->wall_ms;
 	j->next_file = NULL;
 	j->next_state = NEXT_NONE;
-	j->written_lsn = j->durable_lsn = j->vouched_lsn = g->lsn;
+	j->written_lsn = j->durable_lsn = j->vouched_lsn = j->vouched_durable = g->lsn;
 	return true;
 }
 
@@ -403,6 +404,7 @@ sync_done(struct journal *j, const struct disk_done *done)
 		return journal_fail(j, ERR_IO);
 	CHECK(j->sync_lsn <= j->written_lsn && j->sync_lsn >= j->durable_lsn, j->sync_lsn);
 	j->durable_lsn = j->sync_lsn;
+	j->vouched_durable = j->vouched_lsn;
 	j->stats.syncs++;
 	j->stats.sync_ns_last = (uint64_t)done->ns;
 	j->stats.sync_ns_total += (uint64_t)done->ns;
@@ -551,8 +553,11 @@ keep_ahead(struct journal *j)
 	uint64_t opening = segment_base(j, current(j)->number);
 	int err = 0;
 
-	/* Before the current one is opened for certain, a second unopened one would confuse recovery. */
-	if (begun >= j->segment_bytes / 4 * 3 && j->vouched_lsn > opening)
+	/*
+	 * Only when what vouches for the current one's opening is durable: a crash must not
+	 * leave two segments that were not opened.
+	 */
+	if (begun >= j->segment_bytes / 4 * 3 && j->vouched_durable > opening)
 		err = next_prepare(j, current(j)->number + 1, false);
 	if (!err)
 		err = spare_fill(j);

@@ -31,9 +31,17 @@ struct journal_conf {
 
 /* What the journal needs of the core; joined by the loop. */
 struct journal_client {
-	/* Recovery: every valid record in order. */
+	/*
+	 * Recovery: every valid record in order, each segment's state first, the journal's own
+	 * (ENTRY_OLDEST) left out.  A copy may follow what it is a copy of: the later one wins.
+	 */
 	int (*recover)(void *arg, const struct entry *e, struct place place);
-	/* The core's part of a segment's state record. */
+	/*
+	 * The core's part of a segment's state record: as it is after all that was appended, or
+	 * recovered, so far.  Called from within journal_append() when a segment is full, and once
+	 * from within journal_open().  It may be ahead of what is being appended: a client must take
+	 * the larger of what a state record and the records behind it say.  Must not append.
+	 */
 	void (*state)(void *arg, struct entry_state *ret_state);
 	/* Reclaim: E lies in the segment that is about to go. May append. */
 	void (*reclaim)(void *arg, const struct entry *e, struct place place);
@@ -80,6 +88,7 @@ bool journal_has_room(const struct journal *j);
 /*
  * See ports.fetch().  Served from the cache of recent groups or of read chunks; else a disk
  * read begins.  The half and its strings live until the next call of the journal.
+ * ERR_AGAIN: client->fetched() follows; ERR_NOTFOUND: its segment is gone, or no half lies there.
  */
 int journal_fetch(struct journal *j, struct place place, uint64_t token, const struct half **ret_half);
 

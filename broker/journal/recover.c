@@ -252,6 +252,25 @@ opening_is_durable(const struct journal *j)
 	return !j->syncing && !j->released;
 }
 
+/*
+ * Step 7: what lies above the new segment was never opened.  Its name must be gone for certain before a
+ * byte below it is written again, for it vouches for the bytes that were there: the directory is
+ * synced in start_file().
+ */
+static int
+remove_above(struct journal *j)
+{
+	char name[NAME_BYTES];
+	int err = 0;
+
+	for (size_t i = 0; i < j->leftovers.segment_count && !err; i++) {
+		segment_name(name, j->leftovers.segments[i]);
+		if (j->leftovers.segments[i] > j->start_segment)
+			err = j->disk->ops->remove(j->disk, name);
+	}
+	return err;
+}
+
 /* Step 7: the file of the new segment, under a name that survives. */
 static int
 start_file(struct journal *j)
@@ -370,7 +389,9 @@ journal_start(struct journal *j, uint64_t wall_ms)
 			return j->err;
 	}
 	stamp_opening(j);
-	err = start_file(j);
+	err = remove_above(j);
+	if (!err)
+		err = start_file(j);
 	if (err)
 		return err;
 	start_segment(j);

@@ -267,38 +267,41 @@ check_contiguous(struct chain *c, struct journal_fault *ret_fault)
 	return 0;
 }
 
-/* Rule 4: the last segment may be one that was not opened yet, or not to the end. */
+/*
+ * Rule 4: going down from the top, segments that were not opened.  Mostly there is one; there are more
+ * when a process died after it had written a marker and before that was synced, its successor found
+ * the marker in the page cache and went on, and then the power was cut.
+ */
 static int
-find_last(struct disk *disk, struct record_scratch *scratch, struct chain *c, struct survey *unopened,
+find_last(struct disk *disk, struct record_scratch *scratch, struct chain *c, struct survey *above,
 	  struct journal_fault *ret_fault)
 {
 	const struct listing *l = &c->files;
-	size_t i = l->segment_count - 1;
-	int err = survey_segment(disk, l->segments[i], scratch, &c->survey);
+	struct survey *v = &c->survey;
 
-	c->epoch = c->survey.epoch > c->survey.later.epoch ? c->survey.epoch : c->survey.later.epoch;
-	if (err || c->survey.opened) {
-		c->last = c->survey.segment;
-		return err;
+	for (size_t i = l->segment_count; i-- > 0;) {
+		uint64_t vouched = max_u64(above->durable, above->later.durable_lsn);
+		int err = survey_segment(disk, l->segments[i], scratch, v);
+
+		if (err)
+			return err;
+		c->epoch = v->epoch > c->epoch ? v->epoch : c->epoch;
+		c->epoch = v->later.epoch > c->epoch ? v->later.epoch : c->epoch;
+		if (c->unopened && c->unopened != v->segment + 1)
+			return fault_set(ret_fault, ERR_CORRUPT, v->segment + 1, 0,
+					 "segment %llu is missing", (unsigned long long)(v->segment + 1));
+		if (v->opened) {
+			c->last = v->segment;
+			return 0;
+		}
+		/* A header that names a durable LSN inside the segment: the opening had been synced. */
+		if (v->later.inside)
+			return damaged(ret_fault, v, v->later.durable_lsn);
+		if (c->unopened && vouched > v->end)
+			return damaged(ret_fault, v, vouched);
+		c->unopened = v->segment;
+		*above = *v;
 	}
-	*unopened = c->survey;
-	c->unopened = unopened->segment;
-	/* A header that names a durable LSN inside the segment: the opening had been synced. */
-	if (unopened->later.inside)
-		return damaged(ret_fault, unopened, unopened->later.durable_lsn);
-	if (i == 0)
-		return 0;
-	err = survey_segment(disk, l->segments[i - 1], scratch, &c->survey);
-	if (err)
-		return err;
-	if (c->survey.epoch > c->epoch)
-		c->epoch = c->survey.epoch;
-	if (!c->survey.opened)
-		return fault_set(ret_fault, ERR_CORRUPT, l->segments[i - 1], c->survey.end,
-				 "segments %llu and %llu both have no valid opening",
-				 (unsigned long long)l->segments[i - 1],
-				 (unsigned long long)unopened->segment);
-	c->last = l->segments[i - 1];
 	return 0;
 }
 
@@ -306,7 +309,7 @@ int
 chain_find(struct disk *disk, struct record_scratch *scratch, struct chain *ret,
 	   struct journal_fault *ret_fault)
 {
-	struct survey unopened = { 0 };
+	struct survey above = { 0 };
 	int err;
 
 	memset(ret, 0, sizeof(*ret));
@@ -319,7 +322,7 @@ chain_find(struct disk *disk, struct record_scratch *scratch, struct chain *ret,
 					 "there are spare segments and no segment: the journal is gone");
 		return 0;
 	}
-	err = find_last(disk, scratch, ret, &unopened, ret_fault);
+	err = find_last(disk, scratch, ret, &above, ret_fault);
 	if (err == ERR_VERSION)
 		return fault_set(ret_fault, err, ret->survey.segment, ret->survey.end,
 				 "segment %llu was written by a newer version",
@@ -328,14 +331,14 @@ chain_find(struct disk *disk, struct record_scratch *scratch, struct chain *ret,
 		return err;
 	if (!ret->last) {
 		/* Rule 1: the very first start did not come to its end. */
-		if (ret->unopened != 1 || ret->files.segment_count != 1 || ret->files.spare_count)
+		if (ret->unopened != 1 || ret->files.spare_count)
 			return fault_set(ret_fault, ERR_CORRUPT, ret->unopened, 0,
 					 "segment %llu has no valid opening and none is before it",
 					 (unsigned long long)ret->unopened);
 		return 0;
 	}
 	ret->oldest = ret->survey.oldest;
-	err = judge_end(ret, ret->unopened ? &unopened : NULL, ret_fault);
+	err = judge_end(ret, ret->unopened ? &above : NULL, ret_fault);
 	if (err)
 		return err;
 	return check_contiguous(ret, ret_fault);

@@ -561,6 +561,42 @@ START_TEST(a_power_cut_at_every_step)
 }
 END_TEST
 
+/*
+ * A user would lose: the daemon, that refuses to start.  A process dies in its start, the next one finds
+ * in the page cache what never reached the disk and builds on it, and then the power goes.
+ */
+START_TEST(killed_in_a_start_then_cut_in_the_next)
+{
+	uint64_t both = 0;
+
+	for (uint64_t a = 1; a < 16; a++) {
+		for (uint64_t b = 1; b < 16; b++) {
+			for (uint64_t die = 0; die < 6; die++) {
+				bool first, second;
+
+				make_world(die * 1000 + a * 16 + b, 4096, 12);
+				must_open();
+				ck_assert_int_eq(work(10, 4, 2), 0);
+				kill_process();
+				disk_sim_knobs(w->sim)->stop = a;
+				first = open_journal() != 0;
+				kill_process();
+				disk_sim_knobs(w->sim)->stop = b;
+				second = open_journal() != 0;
+				both += first && second;
+				power_cut();
+				must_open();
+				ck_assert_int_eq(work(5, 4, 2), 0);
+				power_cut();
+				must_open();
+				end_world();
+			}
+		}
+	}
+	ck_assert_uint_gt(both, 100);
+}
+END_TEST
+
 /* Many lives of one journal, with everything at once. */
 START_TEST(a_long_life_with_many_crashes)
 {
@@ -982,6 +1018,7 @@ main(void)
 	tcase_add_test(t, what_was_durable_is_there_after_a_restart);
 	tcase_add_test(t, a_second_daemon_is_refused);
 	tcase_add_loop_test(t, a_power_cut_at_every_step, 0, 4);
+	tcase_add_test(t, killed_in_a_start_then_cut_in_the_next);
 	tcase_add_loop_test(t, a_long_life_with_many_crashes, 0, 4);
 	tcase_add_test(t, segments_go_round_and_what_is_undecided_goes_along);
 	tcase_add_test(t, a_full_journal_refuses_half_sends_and_nothing_else);
