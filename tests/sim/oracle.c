@@ -60,14 +60,15 @@ struct oracle {
 	} *seqs;
 	uint32_t seq_count, seq_room;
 	struct map by_seq;
+	oracle_shown_fn shown;
+	void *shown_arg;
+	/* one that overtook another while the broker was down and could not be asked */
+	struct suspect {
+		uint32_t message;
+		uint32_t before;
+	} suspects[64];
+	uint32_t suspect_count;
 };
-
-/* It must come, and has not. */
-static bool
-missing(const struct omessage *m)
-{
-	return !m->position && !m->undeliverable;
-}
 
 static uint64_t
 gid_hash(const void *arg, uint32_t index)
@@ -228,6 +229,36 @@ find_or_add(struct oracle *o, struct gid gid, uint32_t message)
 }
 
 void
+oracle_set_shown(struct oracle *o, oracle_shown_fn fn, void *arg)
+{
+	o->shown = fn;
+	o->shown_arg = arg;
+}
+
+/* Is it excused?  A refusal may have become durable in a crash, and recovery does not narrate. */
+static bool
+undeliverable(struct oracle *o, uint32_t message)
+{
+	struct omessage *m = &o->messages[message];
+
+	for (uint32_t i = 0; i < o->gid_count && !m->undeliverable; i++) {
+		const struct ogid *g = &o->gids[i];
+
+		if (g->message == message && (g->truth == TRUTH_COMMIT || m->plain) && o->shown &&
+		    o->shown(o->shown_arg, g->gid) == TXN_UNDELIVERABLE)
+			m->undeliverable = true;
+	}
+	return m->undeliverable;
+}
+
+/* It must come, and has not. */
+static bool
+missing(struct oracle *o, uint32_t message)
+{
+	return !o->messages[message].position && !undeliverable(o, message);
+}
+
+void
 oracle_half_invoked(struct oracle *o, uint32_t message)
 {
 	o->messages[message].invoked = true;
@@ -333,12 +364,26 @@ oracle_decide_lost(struct oracle *o, struct gid gid)
 		oracle_fail(o, "I-2 seq %" PRIu64 " was answered, is undecided, and is not known", gid.lo);
 }
 
+static void
+overtook(struct oracle *o, uint32_t message, uint32_t before)
+{
+	if (undeliverable(o, before))
+		return;
+	oracle_fail(o, "I-6 message %" PRIu32 " overtook %" PRIu32 " under key %" PRIu32, message, before,
+		    o->messages[message].key);
+}
+
 /* ---- the world -------------------------------------------------------------------------- */
 
 void
 oracle_step(struct oracle *o)
 {
 	o->step++;
+	while (o->suspect_count && o->shown && o->shown(o->shown_arg, o->gids[0].gid) >= 0) {
+		const struct suspect *s = &o->suspects[--o->suspect_count];
+
+		overtook(o, s->message, s->before);
+	}
 }
 
 uint64_t
@@ -418,11 +463,13 @@ check_order(struct oracle *o, uint32_t message)
 	for (uint32_t i = 0; i < o->message_count; i++) {
 		const struct omessage *before = &o->messages[i];
 
-		if (before->key == m->key && before->topic == m->topic && before->commit_ok &&
-		    before->commit_ok < m->commit_invoked && !before->position &&
-		    !before->undeliverable)
-			oracle_fail(o, "I-6 message %" PRIu32 " overtook %" PRIu32 " under key %" PRIu32,
-				    message, i, m->key);
+		if (before->key != m->key || before->topic != m->topic || !before->commit_ok ||
+		    before->commit_ok >= m->commit_invoked || before->position)
+			continue;
+		if (o->shown && o->shown(o->shown_arg, o->gids[0].gid) >= 0)
+			overtook(o, message, i);
+		else if (o->suspect_count < ARRAY_LEN(o->suspects))
+			o->suspects[o->suspect_count++] = (struct suspect){ message, i };
 	}
 }
 
@@ -545,7 +592,7 @@ oracle_transition(struct oracle *o, const struct note *n)
 }
 
 uint64_t
-oracle_owed(const struct oracle *o)
+oracle_owed(struct oracle *o)
 {
 	uint64_t owed = 0;
 
@@ -554,13 +601,13 @@ oracle_owed(const struct oracle *o)
 
 		if (g->message == UINT32_MAX)
 			continue;
-		if (g->truth == TRUTH_COMMIT && missing(&o->messages[g->message]))
+		if (g->truth == TRUTH_COMMIT && missing(o, g->message))
 			owed++;
 		if (g->truth == TRUTH_RUNNING)
 			owed++;
 	}
 	for (uint32_t i = 0; i < o->message_count; i++)
-		owed += o->messages[i].plain_ok && missing(&o->messages[i]);
+		owed += o->messages[i].plain_ok && missing(o, i);
 	return owed;
 }
 
@@ -572,7 +619,7 @@ oracle_final(struct oracle *o)
 
 		if (g->message == UINT32_MAX)
 			continue;
-		if (g->truth == TRUTH_COMMIT && missing(&o->messages[g->message]))
+		if (g->truth == TRUTH_COMMIT && missing(o, g->message))
 			oracle_fail(o, "I-7 message %" PRIu32 " (seq %" PRIu64 ") committed and never in Kafka%s",
 				    g->message, g->gid.lo, g->commit_ok ? ", though END was answered" : "");
 		if (g->truth == TRUTH_COMMIT && o->messages[g->message].position &&
@@ -581,7 +628,7 @@ oracle_final(struct oracle *o)
 				       "that committed", g->message);
 	}
 	for (uint32_t i = 0; i < o->message_count; i++) {
-		if (o->messages[i].plain_ok && missing(&o->messages[i]))
+		if (o->messages[i].plain_ok && missing(o, i))
 			oracle_fail(o, "I-7 plain message %" PRIu32 " was answered and never in Kafka", i);
 	}
 }

@@ -66,10 +66,16 @@ void oracle_kafka(struct oracle *o, int64_t offset, const struct sink_record *r)
 /* The broker applied a transition (its own trace); RESTARTED: since the last one it crashed. */
 void oracle_transition(struct oracle *o, const struct note *n);
 void oracle_crashed(struct oracle *o);
+/*
+ * How the broker shows a transaction: its state, 0 when it does not know it, -1 when it is down.
+ * Asked only where "shown as undeliverable" excuses a message that is not in Kafka.
+ */
+typedef int (*oracle_shown_fn)(void *arg, struct gid gid);
+void oracle_set_shown(struct oracle *o, oracle_shown_fn fn, void *arg);
 /* The last word: all is healed and idle; nothing may be owed or undecided. */
 void oracle_final(struct oracle *o);
 /* Undecided, or committed and not in Kafka, by what clients know. */
-uint64_t oracle_owed(const struct oracle *o);
+uint64_t oracle_owed(struct oracle *o);
 
 struct oracle_counts {
 	uint64_t halves, halves_ok, repeats_ok, commits_ok, rollbacks_ok, refused, records, duplicates, plains;

@@ -225,6 +225,17 @@ on_note(void *arg, const struct note *n)
 		oracle_transition(r->oracle, n);
 }
 
+static int
+shown(void *arg, struct gid gid)
+{
+	struct run *r = arg;
+	struct row_view row;
+
+	if (!r->loop)
+		return -1;
+	return core_get(loop_core(r->loop), gid, &row) == 0 ? (int)row.state : 0;
+}
+
 static void
 on_append(void *arg, int64_t offset, const struct sink_record *rec)
 {
@@ -281,6 +292,8 @@ raise_up(struct run *r, bool faults)
 		if (trap)
 			disk_sim_knobs(r->disk)->stop = between(r, 1, 12);
 		err = loop_new(&world, &r->conf, &hooks, &r->loop, &fault);
+		if (err)
+			r->loop = NULL;
 		if (!err) {
 			disk_sim_knobs(r->disk)->stop = 0;
 			if (!disk_sim_stopped(r->disk))
@@ -290,12 +303,9 @@ raise_up(struct run *r, bool faults)
 			oracle_fail(r->oracle, "the broker does not start again: %s, %s, segment %" PRIu64
 					       ", lsn %" PRIu64, err_name(err), fault.text,
 				    fault.segment, fault.lsn);
-			r->loop = NULL;
 			return;
 		}
 		r->result->effective[FAULT_CRASH_IN_RECOVERY]++;
-		if (err)
-			r->loop = NULL;
 		bury(r, rng_sim_chance(&r->rng, 700));
 		world.net = net_sim_net(r->net);
 		pass(r, 100 * NS_PER_MS);
@@ -499,6 +509,7 @@ build(struct run *r)
 	net_sim_set(r->net, &r->net_knobs);
 	sink_sim_set(r->sink, &r->sink_knobs);
 	sink_sim_watch(r->sink, on_append, r);
+	oracle_set_shown(r->oracle, shown, r);
 	pass(r, 0);
 	log_redirect(trace_clock, trace_line, r);
 	log_setup(r->options->trace || r->options->hash ? LOG_TRACE : LOG_ERROR, LOG_LOGFMT);
