@@ -178,7 +178,7 @@ struct row_view {
 	int32_t partition;
 	uint32_t published;	 /* messages acknowledged                                 */
 	uint32_t refused;
-	int32_t refused_code;
+	int32_t refused_code;	 /* Kafka's, of the first that it refused, retried or not    */
 	struct place place;	 /* for fetching the half; len 0: only a stub is left      */
 };
 

@@ -233,7 +233,10 @@ shown(void *arg, struct gid gid)
 
 	if (!r->loop)
 		return -1;
-	return core_get(loop_core(r->loop), gid, &row) == 0 ? (int)row.state : 0;
+	if (core_get(loop_core(r->loop), gid, &row) != 0)
+		return 0;
+	/* Retried after a refusal: it comes behind those that went on without it. */
+	return row.refused_code ? TXN_UNDELIVERABLE : (int)row.state;
 }
 
 static void
