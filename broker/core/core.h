@@ -106,7 +106,10 @@ void core_end(struct core *c, const struct end_request *r);
 /* May this topic be half-sent to?  OK with `partitions`; TOPIC_UNKNOWN; BUSY. */
 void core_route(struct core *c, struct reply_to to, struct str topic);
 
-/* PEER can answer checks for GROUP.  Repeating it is free.  ERR_FULL: LIMIT_GROUPS. */
+/*
+ * PEER can answer checks for GROUP.  Repeating it is free.  ERR_FULL: LIMIT_GROUPS, or one connection
+ * answers for too many.
+ */
 int core_join(struct core *c, uint64_t peer, struct str group);
 /* PEER no longer answers for GROUP; empty: for any, it is gone. */
 void core_leave(struct core *c, uint64_t peer, struct str group);
@@ -158,7 +161,7 @@ struct operation {
 	uint64_t etag;		 /* of struct row_view: MOVED when it is no longer so     */
 };
 
-/* Copied.  OK when durable; NOT_FOUND, DECIDED, STATE, MOVED, REFUSED. */
+/* Copied.  OK when durable; NOT_FOUND, DECIDED, STATE, MOVED, REFUSED (no reason, or too long). */
 void core_operate(struct core *c, const struct operation *op);
 
 /* One transaction, as people see it.  Strings live until the next call of the core. */

@@ -80,8 +80,8 @@ ask(struct core *c, uint32_t index, const struct half *half)
 		return false;
 	check.peer = c->groups.peers[peer].id;
 	if (c->ports.check(c->arg, &check) == 0)
-		groups_await(&c->groups, peer, row->txn.seq, row->txn.generation,
-			   c->now_ns + c->conf.check_timeout_ns);
+		groups_await(&c->groups, row->group, peer, row->txn.seq, row->txn.generation,
+			     c->now_ns + c->conf.check_timeout_ns);
 	return true; /* not taken: asked again when it is due again */
 }
 

@@ -401,6 +401,18 @@ lane_mark(struct core *c, uint32_t number)
 	return true;
 }
 
+/* The disk is full and may be so for hours: keep only what the watermark will not say. */
+static void
+lane_prune(struct lane *lane)
+{
+	uint32_t kept = 0;
+
+	for (uint32_t i = 0; i < lane->fresh_count; i++)
+		if ((lane->fresh[i] & 1) || lane->fresh[i] >> 1 >= lane->low)
+			lane->fresh[kept++] = lane->fresh[i];
+	lane->fresh_count = kept;
+}
+
 void
 core_marks(struct core *c)
 {
@@ -409,10 +421,12 @@ core_marks(struct core *c)
 	for (uint32_t i = 0; i < c->lanes.dirty_count; i++) {
 		uint32_t number = c->lanes.dirty[i];
 
-		if (lane_mark(c, number))
+		if (lane_mark(c, number)) {
 			lanes_at(&c->lanes, number)->dirty = false;
-		else
+		} else {
+			lane_prune(lanes_at(&c->lanes, number));
 			c->lanes.dirty[kept++] = number;
+		}
 	}
 	c->lanes.dirty_count = kept;
 }

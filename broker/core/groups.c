@@ -360,9 +360,9 @@ groups_pick(struct groups *g, uint32_t group, uint32_t preferred)
 		return p;
 	for (uint32_t i = 0; i < it->listeners; i++) {
 		p = g->members[it->turn].peer;
-		it->turn = g->members[it->turn].next;
 		if (g->peers[p].outstanding < g->outstanding_max)
-			return p;
+			return p; /* its turn ends when it is really asked */
+		it->turn = g->members[it->turn].next;
 	}
 	return PEER_NONE;
 }
@@ -405,9 +405,14 @@ asked_del(struct groups *g, uint32_t i)
 }
 
 void
-groups_await(struct groups *g, uint32_t peer, uint64_t seq, uint8_t generation, int64_t until_ns)
+groups_await(struct groups *g, uint32_t group, uint32_t peer, uint64_t seq, uint8_t generation,
+	     int64_t until_ns)
 {
+	struct group *it = &g->groups[group];
 	uint32_t i;
+
+	if (it->turn != NIL && g->members[it->turn].peer == peer)
+		it->turn = g->members[it->turn].next;
 
 	groups_answered(g, seq); /* an older question no longer counts */
 	i = g->asked_free;

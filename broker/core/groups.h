@@ -113,8 +113,9 @@ void groups_rotate(struct groups *g, uint32_t group);
 
 /* Whom to ask: the peer whose low 32 bits of id are PREFERRED, else in turn; PEER_NONE. */
 uint32_t groups_pick(struct groups *g, uint32_t group, uint32_t preferred);
-void groups_await(struct groups *g, uint32_t peer, uint64_t seq, uint8_t generation,
-		int64_t until_ns);
+/* PEER was asked about SEQ: it has less room until it answers, and the next one has its turn. */
+void groups_await(struct groups *g, uint32_t group, uint32_t peer, uint64_t seq,
+		  uint8_t generation, int64_t until_ns);
 /* The check of SEQ left for PEER: true the first time, with the generation that it carried. */
 bool groups_written(struct groups *g, uint64_t seq, uint64_t peer, uint8_t *ret_generation);
 /* SEQ was answered or decided: whoever was asked has room again. */

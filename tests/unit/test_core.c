@@ -536,6 +536,28 @@ START_TEST(a_decided_transaction_is_not_asked_about)
 }
 END_TEST
 
+/* A single connection that answers for all is a bottleneck nobody asked for. */
+START_TEST(checks_are_spread_over_the_producers_of_a_group)
+{
+	uint32_t of[3] = { 0 };
+	char key[16];
+
+	open_with_topic();
+	core_join(f.core, 1, STR("g"));
+	core_join(f.core, 2, STR("g"));
+	for (int i = 0; i < 10; i++) {
+		snprintf(key, sizeof(key), "k%d", i);
+		fake_begin(&f, 3, key, "hello"); /* whoever sent them is gone */
+	}
+	fake_pass(&f, 6 * NS_PER_S);
+	ck_assert_uint_eq(f.check_count, 10);
+	for (uint32_t i = 0; i < 10; i++)
+		of[f.checks[i].peer]++;
+	ck_assert_uint_eq(of[1], 5);
+	ck_assert_uint_eq(of[2], 5);
+}
+END_TEST
+
 START_TEST(one_connection_is_not_flooded_with_checks)
 {
 	char key[16];
@@ -1133,8 +1155,10 @@ UNIT("core", nothing_is_answered_before_it_is_durable, a_rolled_back_message_nev
      nobody_there_costs_nothing_and_whoever_joins_is_asked,
      an_answer_of_an_older_generation_decides_nothing,
      used_up_checks_park_and_parked_ones_are_still_asked,
-     a_decided_transaction_is_not_asked_about, one_connection_is_not_flooded_with_checks,
-     a_failed_publication_is_repeated_in_order_under_the_same_numbers, an_offset_that_falls_is_told,
+     a_decided_transaction_is_not_asked_about, checks_are_spread_over_the_producers_of_a_group,
+     one_connection_is_not_flooded_with_checks,
+     a_failed_publication_is_repeated_in_order_under_the_same_numbers,
+     an_offset_that_falls_is_told,
      a_refused_message_is_confirmed_alone_then_undeliverable,
      a_crash_publishes_again_what_was_not_marked_and_only_that,
      kafkas_queue_being_full_stops_and_resumes, cold_bodies_keep_the_order,

@@ -30,6 +30,7 @@ row_in(uint32_t group, uint64_t seq)
 
 START_TEST(the_one_that_sent_it_is_asked_then_the_others_in_turn)
 {
+	uint32_t first;
 	uint32_t g;
 
 	open_groups();
@@ -41,11 +42,12 @@ START_TEST(the_one_that_sent_it_is_asked_then_the_others_in_turn)
 	ck_assert_uint_eq(groups.groups[g].listeners, 3);
 	ck_assert_uint_eq(groups.peers[groups_pick(&groups, g, 12)].id, 12);
 	groups_leave(&groups, 12, STR(""));
-	uint64_t first = groups.peers[groups_pick(&groups, g, 12)].id;
-	uint64_t second = groups.peers[groups_pick(&groups, g, 12)].id;
-
-	ck_assert_uint_ne(first, second);
-	ck_assert_uint_eq(groups.peers[groups_pick(&groups, g, 0)].id, first);
+	first = groups_pick(&groups, g, 12);
+	ck_assert_uint_eq(groups_pick(&groups, g, 12), first); /* looking is not asking */
+	groups_await(&groups, g, first, 1, 0, 100);
+	ck_assert_uint_ne(groups_pick(&groups, g, 12), first);
+	groups_await(&groups, g, groups_pick(&groups, g, 12), 2, 0, 100);
+	ck_assert_uint_eq(groups_pick(&groups, g, 0), first);
 }
 END_TEST
 
@@ -70,8 +72,8 @@ START_TEST(outstanding_checks_are_bounded_and_come_back)
 	groups_join(&groups, 11, STR("g"));
 	g = groups_find(&groups, STR("g"));
 	p = groups_pick(&groups, g, 0);
-	groups_await(&groups, p, 1, 3, 100);
-	groups_await(&groups, p, 2, 0, 200);
+	groups_await(&groups, g, p, 1, 3, 100);
+	groups_await(&groups, g, p, 2, 0, 200);
 	ck_assert_uint_eq(groups_pick(&groups, g, 0), PEER_NONE);
 	ck_assert(!groups_written(&groups, 1, 99, &generation));
 	ck_assert(groups_written(&groups, 1, 11, &generation));
@@ -83,7 +85,7 @@ START_TEST(outstanding_checks_are_bounded_and_come_back)
 	ck_assert_int_eq(groups_expire(&groups, 200), TIME_NEVER);
 	ck_assert_uint_eq(groups.peers[p].outstanding, 0);
 	/* Asked, then gone: the slot's next owner owes nothing. */
-	groups_await(&groups, p, 5, 0, 300);
+	groups_await(&groups, g, p, 5, 0, 300);
 	groups_leave(&groups, 11, STR(""));
 	groups_join(&groups, 21, STR("g"));
 	groups_expire(&groups, 300);
@@ -110,8 +112,8 @@ START_TEST(a_group_is_ready_when_rows_wait_and_somebody_has_room)
 	groups_rotate(&groups, g);
 	ck_assert_uint_eq(groups_ready(&groups), h);
 	/* Both at their limit: unready until an answer comes. */
-	groups_await(&groups, groups_pick(&groups, g, 0), 1, 0, 100);
-	groups_await(&groups, groups_pick(&groups, g, 0), 2, 0, 100);
+	groups_await(&groups, g, groups_pick(&groups, g, 0), 1, 0, 100);
+	groups_await(&groups, g, groups_pick(&groups, g, 0), 2, 0, 100);
 	groups_unready(&groups, h);
 	groups_unready(&groups, g);
 	ck_assert_uint_eq(groups_ready(&groups), GROUP_NONE);
