@@ -36,7 +36,7 @@ struct core *core_free(struct core *c);
 
 /* A new journal: draws its id and secret. */
 void core_format(struct core *c);
-/* One record of the journal, in journal order; its strings are borrowed.  ERR_CORRUPT: impossible here. */
+/* One record of the journal, in order; its strings are borrowed.  ERR_CORRUPT: impossible here. */
 int core_recover(struct core *c, const struct entry *e, struct place place) MUSTUSE;
 /* Recovery is over: due times are computed, lanes filled.  Nothing is asked or published before. */
 void core_start(struct core *c, int64_t now_ns, uint64_t wall_ms);
@@ -66,7 +66,7 @@ void core_drain(struct core *c);
 /* Publications given to Kafka and not reported + committed ones not given: 0 when drained. */
 uint64_t core_owed(const struct core *c);
 
-/* ---- requests of producers ------------------------------------------------------- */
+/* ---- requests of producers ------------------------------------------------------------------- */
 
 struct half_request {
 	struct reply_to to;
@@ -107,8 +107,8 @@ void core_end(struct core *c, const struct end_request *r);
 void core_route(struct core *c, struct reply_to to, struct str topic);
 
 /*
- * PEER can answer checks for GROUP.  Repeating it is free.  ERR_FULL: LIMIT_GROUPS, or one connection
- * answers for too many.
+ * PEER can answer checks for GROUP.  Repeating it is free.  ERR_FULL: LIMIT_GROUPS, or one
+ * connection answers for too many.
  */
 int core_join(struct core *c, uint64_t peer, struct str group);
 /* PEER no longer answers for GROUP; empty: for any, it is gone. */
@@ -119,7 +119,7 @@ void core_check_written(struct core *c, uint64_t seq, uint64_t peer);
 /* The smallest gid of an undecided transaction of that database (or of none). */
 struct gid core_watermark(struct core *c, const uint8_t db_id[16]);
 
-/* ---- Kafka ------------------------------------------------------------------------ */
+/* ---- Kafka ----------------------------------------------------------------------------------- */
 
 enum report {
 	REPORT_ACKED,	 /* in the log: OFFSET, or -1 when Kafka did not say              */
@@ -140,12 +140,12 @@ void core_topic(struct core *c, struct str name, enum topic_news news, int32_t p
 /* Kafka's cluster id.  ERR_FOREIGN: the journal belongs to another; nothing is published. */
 int core_cluster(struct core *c, struct str id);
 
-/* ---- the journal ------------------------------------------------------------------- */
+/* ---- the journal ----------------------------------------------------------------------------- */
 
 /* ports.fetch() said ERR_AGAIN; this is its end.  HALF lives during the call. */
 void core_fetched(struct core *c, uint64_t token, int err, const struct half *half);
 
-/* ---- operators ----------------------------------------------------------------------- */
+/* ---- operators ------------------------------------------------------------------------------- */
 
 enum verb { VERB_COMMIT, VERB_ROLLBACK, VERB_CHECK, VERB_RESUME, VERB_RETRY, VERB_DISCARD };
 
@@ -217,7 +217,8 @@ struct timeline_event {
 	enum txn_state to;
 };
 
-uint32_t core_timeline(struct core *c, uint64_t seq, struct timeline_event *ret_events, uint32_t max);
+uint32_t core_timeline(struct core *c, uint64_t seq, struct timeline_event *ret_events,
+		       uint32_t max);
 
 struct group_view {
 	struct str name;

@@ -1,7 +1,8 @@
 /*
  * core_internal.h -- what the files of the core share, and nobody else may see.
  *
- *   core.c          life, the turn, waiting requests, effects that wait for the disk
+ *   core.c          life, the turn, effects that wait for the disk
+ *   core_request.c  requests: of this turn, and those that have to wait
  *   core_send.c     half-sends: new, repeated, refused
  *   core_topic.c    topics, and the requests that wait until Kafka has told of one
  *   core_end.c      decisions of producers, and what a decision does once it is durable
@@ -30,7 +31,7 @@
 #include "core/timers.h"
 #include "core/topics.h"
 
-/* ---- requests that wait --------------------------------------------------------------- */
+/* ---- requests that wait ---------------------------------------------------------------------- */
 
 enum request_kind { REQUEST_HALF, REQUEST_END, REQUEST_OPERATION, REQUEST_ROUTE };
 
@@ -92,7 +93,7 @@ struct requests {
 	uint32_t cap;
 };
 
-/* ---- effects that wait for the disk ----------------------------------------------------- */
+/* ---- effects that wait for the disk ---------------------------------------------------------- */
 
 enum pending_kind {
 	PENDING_HALF,	    /* a new half message, or a plain send                        */
@@ -147,7 +148,7 @@ struct timeline_slot {
 	uint64_t before;    /* number of the event before it in the same bucket; 0: none   */
 };
 
-/* ---- recovery only ---------------------------------------------------------------------- */
+/* ---- recovery only --------------------------------------------------------------------------- */
 
 struct done_n {
 	uint32_t lane;
@@ -238,7 +239,7 @@ struct core {
 	struct core_stats stats;
 };
 
-/* ---- core.c ------------------------------------------------------------------------------ */
+/* ---- core.c ---------------------------------------------------------------------------------- */
 
 static inline struct row *
 core_row(const struct core *c, uint32_t index)
@@ -273,15 +274,23 @@ bool core_in_window(const struct core *c, const struct row *row);
 void core_untime(struct core *c, uint32_t index);
 void core_time(struct core *c, uint32_t index);
 
+uint64_t *core_n_scratch(struct core *c, uint32_t count);
+
+/* ---- core_request.c -------------------------------------------------------------------------- */
+
+/* N bytes until the end of core_decide(), which resets it. */
 void *core_arena(struct core *c, size_t n);
+void core_arena_reset(struct core *c);
+void core_arena_done(struct core *c);
 /* Copies the request to wait; answers BUSY when there is no room. */
 void core_defer(struct core *c, const struct request *r, struct wait wait);
 void core_undefer(struct core *c, struct deferred *d);
 struct wait core_handle(struct core *c, struct request *r);
 void core_wake(struct core *c, struct list *waiting);
-uint64_t *core_n_scratch(struct core *c, uint32_t count);
+/* Handles what waits in WAITING while *BUDGET lasts; what has to wait again goes elsewhere. */
+void core_handle_deferred(struct core *c, struct list *waiting, uint64_t *budget);
 
-/* ---- core_send.c ------------------------------------------------------------------------- */
+/* ---- core_send.c ----------------------------------------------------------------------------- */
 
 struct wait core_do_half(struct core *c, struct half_request *r);
 void core_half_durable(struct core *c, const struct pending *p);
@@ -294,7 +303,7 @@ void core_busy(struct core *c, const struct request *r, enum answer_code code, c
 bool core_keys_room(struct core *c);
 void core_trim(struct core *c);
 
-/* ---- core_topic.c ------------------------------------------------------------------------ */
+/* ---- core_topic.c ---------------------------------------------------------------------------- */
 
 struct wait core_do_route(struct core *c, const struct route_request *r);
 /* Requests that waited too long for their topic are told BUSY. */
@@ -302,7 +311,7 @@ void core_topics_expire(struct core *c);
 /* Joins a request that waits for NAME; false: no room. */
 bool core_topic_join(struct core *c, struct str name, struct deferred *d);
 
-/* ---- core_end.c -------------------------------------------------------------------------- */
+/* ---- core_end.c ------------------------------------------------------------------------------ */
 
 struct wait core_do_end(struct core *c, const struct end_request *r);
 /* Journals a decision, its step taken; NULL decision strings are fine. */
@@ -310,7 +319,7 @@ void core_decision(struct core *c, uint32_t index, const struct txn_step *step,
 		   const struct decision *d, enum txn_event ev, struct reply_to to);
 void core_decision_durable(struct core *c, const struct pending *p);
 
-/* ---- core_check.c ------------------------------------------------------------------------ */
+/* ---- core_check.c ---------------------------------------------------------------------------- */
 
 void core_due(struct core *c);
 void core_ask(struct core *c);
@@ -318,7 +327,7 @@ void core_ask(struct core *c);
 int64_t core_ask_due_ns(const struct core *c);
 void core_check_fetched(struct core *c, uint64_t seq, const struct half *half);
 
-/* ---- core_publish.c ---------------------------------------------------------------------- */
+/* ---- core_publish.c -------------------------------------------------------------------------- */
 
 /* The lane of (topic, partition), made when new. */
 uint32_t core_lane(struct core *c, uint32_t topic, int32_t partition);
@@ -329,14 +338,14 @@ void core_mark_durable(struct core *c, const struct pending *p);
 void core_refused_durable(struct core *c, const struct pending *p);
 void core_lane_fetched(struct core *c, uint32_t lane, const struct half *half);
 
-/* ---- core_operate.c ---------------------------------------------------------------------- */
+/* ---- core_operate.c -------------------------------------------------------------------------- */
 
 struct wait core_do_operation(struct core *c, const struct operation *op);
 void core_operation_durable(struct core *c, const struct pending *p);
 void core_audit_chain(struct core *c, const struct entry_audit *a, const uint8_t before[16],
 		      uint8_t ret_chain[16]);
 
-/* ---- core_view.c ------------------------------------------------------------------------- */
+/* ---- core_view.c ----------------------------------------------------------------------------- */
 
 void core_view(const struct core *c, const struct row *row, struct row_view *ret_view);
 uint64_t core_etag(const struct core *c, const struct row *row);

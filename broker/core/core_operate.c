@@ -26,7 +26,7 @@ verb_name(enum verb verb)
 	return "none";
 }
 
-/* ---- audit --------------------------------------------------------------------------------- */
+/* ---- audit ----------------------------------------------------------------------------------- */
 
 static void
 chain_str(struct buf *b, struct str s)
@@ -79,7 +79,7 @@ audit(struct core *c, const struct operation *op, const char *outcome)
 	return core_append(c, &e);
 }
 
-/* ---- verbs ---------------------------------------------------------------------------------- */
+/* ---- verbs ----------------------------------------------------------------------------------- */
 
 static void
 tell(struct core *c, const struct operation *op, uint32_t index, enum answer_code code,
@@ -140,7 +140,8 @@ all_settled(const struct core *c, const struct row *row)
 }
 
 static void
-effect_entry(const struct core *c, const struct row *row, enum txn_event ev, struct entry *ret_entry)
+effect_entry(const struct core *c, const struct row *row, enum txn_event ev,
+	     struct entry *ret_entry)
 {
 	switch (ev) {
 	case TXN_RESUME:
@@ -196,7 +197,7 @@ operate_step(struct core *c, const struct operation *op, uint32_t index, enum tx
 		check_failed("an operator's step is waited for", __FILE__, __LINE__, row->txn.seq);
 	}
 	if (ev == TXN_DISCARD && !all_settled(c, row)) {
-		tell(c, op, index, ANSWER_STATE, "another of its messages is still being published");
+		tell(c, op, index, ANSWER_STATE, "another of its messages is not settled");
 		return;
 	}
 	(void)audit(c, op, txn_state_name((enum txn_state)step.next.state));
@@ -268,7 +269,7 @@ core_do_operation(struct core *c, const struct operation *op)
 	check_failed("a verb of enum verb", __FILE__, __LINE__, op->gid.lo);
 }
 
-/* ---- effects ------------------------------------------------------------------------------------ */
+/* ---- effects --------------------------------------------------------------------------------- */
 
 static void
 retry_parts(struct core *c, uint32_t index)

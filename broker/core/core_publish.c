@@ -208,7 +208,7 @@ core_sink_ready(struct core *c)
 	c->sink_full = false;
 }
 
-/* ---- reports back ------------------------------------------------------------------------------ */
+/* ---- reports back ---------------------------------------------------------------------------- */
 
 static bool
 all_published(const struct core *c, const struct row *row)
@@ -339,7 +339,7 @@ core_report(struct core *c, uint64_t token, enum report report, int64_t offset, 
 	lane_watch(c, f.lane, report == REPORT_ACKED);
 }
 
-/* ---- marks ---------------------------------------------------------------------------------------- */
+/* ---- marks ----------------------------------------------------------------------------------- */
 
 static int
 by_number(const void *a, const void *b)

@@ -11,8 +11,8 @@
  *      So the steps pending on the row are put into the copy.  Should the end of the log be torn
  *      off, then it is torn before the copy or behind it: never the decision without the copy.
  *
- *   2. Nothing but halves, copies, stubs and audit records is ever copied.  Every other record is about
- *      a half that lies before it, in the same segment or an older one.  When that half was
+ *   2. Nothing but halves, copies, stubs and audit records is ever copied.  Every other record is
+ *      about a half that lies before it, in the same segment or an older one.  When that half was
  *      reclaimed it was copied with all that memory and (1) knew of it, this record included; or it
  *      was forgotten, and then so is this record.  What lanes have reached and the catalogue are in
  *      the state record at the head of every segment.

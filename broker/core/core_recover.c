@@ -1,8 +1,8 @@
 /*
  * core_recover.c -- the journal's records become rows again.
  *
- * Every record is applied where it stands; one about a transaction that is not known is ignored: its
- * half left with a segment, and with it went or was copied all that the record said.  A record
+ * Every record is applied where it stands; one about a transaction that is not known is ignored:
+ * its half left with a segment, and with it went or was copied all that the record said.  A record
  * may come twice (the recovered tail is written again), so each says what is, not what changes.
  *
  * Marks are not applied at once, because copies of older messages may still follow.  They are
@@ -464,7 +464,7 @@ core_recover(struct core *c, const struct entry *e, struct place place)
 	return ERR_CORRUPT;
 }
 
-/* ---- the start ---------------------------------------------------------------------------------- */
+/* ---- the start ------------------------------------------------------------------------------- */
 
 struct owed {
 	uint32_t lane;
@@ -571,15 +571,15 @@ start_undecided(struct core *c, uint32_t index)
 	struct row *row = core_row(c, index);
 	int64_t gap_ns = gap_of(c, row);
 	int64_t wait_ms = row->txn.due_ns - (int64_t)c->wall_ms;
+	uint64_t spread_ns = (uint64_t)max_i64(c->conf.policy.interval_ns, 1);
 
 	/* The wall clock may have been set back meanwhile: never later than one whole gap. */
 	if (wait_ms > gap_ns / NS_PER_MS)
 		wait_ms = gap_ns / NS_PER_MS;
 	if (wait_ms > 0)
 		row->txn.due_ns = c->now_ns + wait_ms * NS_PER_MS;
-	else
-		row->txn.due_ns = c->now_ns + (int64_t)(hash_u64(row->txn.seq) %
-							(uint64_t)max_i64(c->conf.policy.interval_ns, 1));
+	else /* overdue while we were down: not all in one moment */
+		row->txn.due_ns = c->now_ns + (int64_t)(hash_u64(row->txn.seq) % spread_ns);
 	row->txn.due_ns = max_i64(row->txn.due_ns, 1);
 	row->link = row->link_back = ROW_NONE;
 	core_time(c, index);

@@ -66,7 +66,7 @@ core_busy(struct core *c, const struct request *r, enum answer_code code, const 
 	}
 }
 
-/* ---- limits ------------------------------------------------------------------------------------ */
+/* ---- limits ---------------------------------------------------------------------------------- */
 
 static enum answer_code
 message_limits(const struct core *c, const struct message *m, const char **ret_why)
@@ -140,7 +140,7 @@ half_limits(const struct core *c, const struct half_request *r, const char **ret
 	return ANSWER_OK;
 }
 
-/* ---- repeats -------------------------------------------------------------------------------------- */
+/* ---- repeats --------------------------------------------------------------------------------- */
 
 uint64_t
 core_key_hash(const struct core *c, struct str group, struct str key)
@@ -210,8 +210,8 @@ core_generation_durable(struct core *c, const struct pending *p)
 }
 
 /*
- * The key of R leads to row INDEX, which has no step pending.  True: R is answered or journaled; false:
- * it begins a new transaction.
+ * The key of R leads to row INDEX, which has no step pending.  True: R is answered or journaled;
+ * false: it begins a new transaction.
  */
 static bool
 repeat(struct core *c, uint32_t index, const struct half_request *r)
@@ -257,7 +257,7 @@ repeat(struct core *c, uint32_t index, const struct half_request *r)
 	check_failed("a state of enum txn_state", __FILE__, __LINE__, row->txn.seq);
 }
 
-/* ---- history ---------------------------------------------------------------------------------------- */
+/* ---- history --------------------------------------------------------------------------------- */
 
 /* The oldest of the history, if it may be forgotten now. */
 static uint32_t
@@ -270,7 +270,7 @@ history_oldest(const struct core *c, uint64_t keep_ms)
 	row = core_row(c, c->history.head);
 	if ((row->flags & (ROW_PENDING | ROW_WAITED)) || core_in_window(c, row))
 		return ROW_NONE;
-	/* One from the future was decided before the wall clock was set back: its age is unknown. */
+	/* One from the future was decided before the clock was set back: its age is unknown. */
 	if (row->decided_ms <= c->wall_ms && row->decided_ms + keep_ms >= c->wall_ms)
 		return ROW_NONE;
 	return c->history.head;
@@ -324,7 +324,7 @@ keys_full(struct core *c)
 	return true;
 }
 
-/* ---- new ones ------------------------------------------------------------------------------------------ */
+/* ---- new ones -------------------------------------------------------------------------------- */
 
 /* Fixes the partition and the size of every message.  The messages are our own copy. */
 static enum answer_code
@@ -552,7 +552,7 @@ core_do_half(struct core *c, struct half_request *r)
 	return DONE;
 }
 
-/* ---- databases ------------------------------------------------------------------------------------------- */
+/* ---- databases ------------------------------------------------------------------------------- */
 
 static uint64_t
 hash_db(const void *arg, uint32_t index)

@@ -74,7 +74,7 @@ core_topics_expire(struct core *c)
 		struct topic_wait *w = LIST_ENTRY(node, struct topic_wait, node);
 
 		if (w->until_ns <= c->now_ns)
-			wait_fail(c, w, ANSWER_BUSY, "Kafka does not tell whether the topic exists");
+			wait_fail(c, w, ANSWER_BUSY, "Kafka does not say if the topic exists");
 		else
 			c->topic_due_ns = min_i64(c->topic_due_ns, w->until_ns);
 	}

@@ -3,13 +3,13 @@
  */
 #include "core/core_internal.h"
 
-/* ---- one row ---------------------------------------------------------------------------------- */
+/* ---- one row --------------------------------------------------------------------------------- */
 
 uint64_t
 core_etag(const struct core *c, const struct row *row)
 {
-	uint64_t tag = hash_u64((uint64_t)row->txn.state << 40 | (uint64_t)row->txn.generation << 32 |
-				row->txn.checks);
+	uint64_t tag = hash_u64((uint64_t)row->txn.state << 40 |
+				(uint64_t)row->txn.generation << 32 | row->txn.checks);
 
 	if (!(row->flags & ROW_PARTS))
 		return tag;
@@ -81,7 +81,7 @@ core_get(struct core *c, struct gid gid, struct row_view *ret_row)
 	return 0;
 }
 
-/* ---- lists --------------------------------------------------------------------------------------- */
+/* ---- lists ----------------------------------------------------------------------------------- */
 
 struct filter {
 	const struct list_query *q;
@@ -165,7 +165,7 @@ core_list(struct core *c, const struct list_query *q, struct list_page *ret_page
 	}
 }
 
-/* ---- watermarks ------------------------------------------------------------------------------------ */
+/* ---- watermarks ------------------------------------------------------------------------------ */
 
 const struct row *
 core_mark(struct core *c, struct mark *mark, int32_t db, uint32_t *budget)
@@ -219,7 +219,7 @@ core_watermark(struct core *c, const uint8_t db_id[16])
 	return own.hi < none.hi || (own.hi == none.hi && own.lo < none.lo) ? own : none;
 }
 
-/* ---- timeline ------------------------------------------------------------------------------------------ */
+/* ---- timeline -------------------------------------------------------------------------------- */
 
 void
 core_timeline_add(struct core *c, const struct note *n)
@@ -265,7 +265,7 @@ core_timeline(struct core *c, uint64_t seq, struct timeline_event *ret_events, u
 	return count;
 }
 
-/* ---- groups, topics, counters ---------------------------------------------------------------------------- */
+/* ---- groups, topics, counters ---------------------------------------------------------------- */
 
 bool
 core_group_next(struct core *c, uint32_t *at, struct group_view *ret_group)
@@ -344,7 +344,7 @@ core_stats(struct core *c)
 	return &c->stats;
 }
 
-/* ---- words ------------------------------------------------------------------------------------------------- */
+/* ---- words ----------------------------------------------------------------------------------- */
 
 const char *
 answer_name(enum answer_code code)

@@ -54,7 +54,7 @@ enum part_state { PART_OWED = 0, PART_PUBLISHED = 1, PART_REFUSED = 2, PART_RETR
 struct part {
 	uint32_t topic;	      /* number of the topic in the catalogue                    */
 	int32_t partition;
-	uint64_t n;	      /* escrow-seq within journal and partition, from 1; 0: not committed */
+	uint64_t n;	      /* escrow-seq of journal and partition, from 1; 0: not committed  */
 	enum part_state state;
 };
 

@@ -76,7 +76,7 @@ pool_room(void *pool, uint32_t count, uint32_t *cap, size_t size)
 	return mem_grow(pool, *cap * size);
 }
 
-/* ---- groups ------------------------------------------------------------------------ */
+/* ---- groups ---------------------------------------------------------------------------------- */
 
 uint32_t
 groups_find(const struct groups *g, struct str name)
@@ -156,7 +156,7 @@ groups_drop(struct groups *g, uint32_t group)
 	g->groups_used--;
 }
 
-/* ---- peers ------------------------------------------------------------------------- */
+/* ---- peers ----------------------------------------------------------------------------------- */
 
 static uint32_t
 peer_find(const struct groups *g, uint32_t low)
@@ -297,7 +297,7 @@ groups_leave(struct groups *g, uint64_t peer, struct str name)
 	peer_drop(g, p);
 }
 
-/* ---- checks ------------------------------------------------------------------------ */
+/* ---- checks ---------------------------------------------------------------------------------- */
 
 void
 groups_overdue(struct groups *g, uint32_t row)

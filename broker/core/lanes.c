@@ -81,7 +81,7 @@ slot_at(const struct lane *lane, uint64_t position)
 	return &lane->window[position & (lane->window_cap - 1)];
 }
 
-/* ---- the queue of those that may send ------------------------------------------------ */
+/* ---- the queue of those that may send -------------------------------------------------------- */
 
 static void
 set_ready(struct lanes *l, uint32_t number)
@@ -154,7 +154,7 @@ set_mode(struct lanes *l, uint32_t number, enum lane_mode mode)
 	set_ready(l, number);
 }
 
-/* ---- backlog and window ---------------------------------------------------------------- */
+/* ---- backlog and window ---------------------------------------------------------------------- */
 
 void
 lanes_push(struct lanes *l, uint32_t number, const struct lane_item *item)
@@ -287,7 +287,7 @@ fresh_add(struct lane *lane, const struct lane_item *item)
 	lane->fresh[lane->fresh_count++] = item->n << 1 | item->again;
 }
 
-/* ---- reports ----------------------------------------------------------------------------- */
+/* ---- reports --------------------------------------------------------------------------------- */
 
 static void
 back_off(struct lanes *l, uint32_t number, int64_t now_ns)
@@ -424,7 +424,9 @@ lanes_first_row(const struct lanes *l, uint32_t number)
 
 	if (lane->first < lane->end) /* what is settled at the front has left */
 		return slot_at(lane, lane->first)->item.row;
-	return lane->chunk_first ? lane->chunk_first->items[lane->chunk_first->first].row : ROW_NONE;
+	if (!lane->chunk_first)
+		return ROW_NONE;
+	return lane->chunk_first->items[lane->chunk_first->first].row;
 }
 
 void

@@ -2,9 +2,9 @@
  * timers.h -- which transaction is due next.
  *
  * A heap with four children a node: four bytes a transaction, and half the levels of a
- * binary one.  Order is (due, sequence), so that a run is a function of its inputs.  A row keeps its
- * position in `link`, so it can be moved or taken out without a search.  A tick looks at the entries
- * that are due and at one more; it never asks what time it is.
+ * binary one.  Order is (due, sequence), so that a run is a function of its inputs.  A row keeps
+ * its position in `link`, so it can be moved or taken out without a search.  A tick looks at the
+ * entries that are due and at one more; it never asks what time it is.
  */
 #ifndef TIMERS_H
 #define TIMERS_H

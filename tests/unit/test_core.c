@@ -268,7 +268,7 @@ START_TEST(plain_sends_go_straight_to_kafka_once)
 }
 END_TEST
 
-/* ---- limits -------------------------------------------------------------------------------- */
+/* ---- limits ---------------------------------------------------------------------------------- */
 
 static enum answer_code
 answer_to(const struct message *m, const char *group)
@@ -588,7 +588,7 @@ START_TEST(one_connection_is_not_flooded_with_checks)
 }
 END_TEST
 
-/* ---- publishing -------------------------------------------------------------------------------- */
+/* ---- publishing ------------------------------------------------------------------------------ */
 
 static struct answer
 committed(const char *key)
@@ -734,7 +734,7 @@ START_TEST(another_cluster_gets_nothing)
 }
 END_TEST
 
-/* ---- several messages ---------------------------------------------------------------------------- */
+/* ---- several messages ------------------------------------------------------------------------ */
 
 static struct answer
 begin_two(void)
@@ -808,7 +808,7 @@ START_TEST(one_refused_message_of_two_is_retried_alone)
 }
 END_TEST
 
-/* ---- crashes and reclaim ----------------------------------------------------------------------------- */
+/* ---- crashes and reclaim --------------------------------------------------------------------- */
 
 START_TEST(a_crash_loses_nothing_that_was_answered)
 {
@@ -964,7 +964,7 @@ START_TEST(after_a_restart_checks_come_within_one_gap)
 }
 END_TEST
 
-/* ---- operators -------------------------------------------------------------------------------------------- */
+/* ---- operators ------------------------------------------------------------------------------- */
 
 START_TEST(what_people_do_is_journaled_with_their_reason)
 {
@@ -1020,7 +1020,7 @@ START_TEST(a_check_by_hand_asks_now)
 }
 END_TEST
 
-/* ---- views ------------------------------------------------------------------------------------------------- */
+/* ---- views ----------------------------------------------------------------------------------- */
 
 START_TEST(lists_page_through_everything_once)
 {
