@@ -365,7 +365,7 @@ take_error(struct sink_real *s, struct sink_event *ret)
 	} else {
 		buf_printf(&s->text, "%s: %s", rd_kafka_err2name(err),
 			   rd_kafka_event_error_string(s->event));
-		*ret = (struct sink_event){ .kind = SINK_LOG, .code = 5 };
+		*ret = (struct sink_event){ .kind = SINK_LOG, .code = 7 }; /* logged by it too */
 	}
 	ret->text = buf_as_str(&s->text);
 	return true;
