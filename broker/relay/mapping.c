@@ -6,7 +6,7 @@
 #include "base/err.h"
 #include "base/inflate.h"
 
-#define OURS 5			  /* headers that we add at most */
+#define OURS       5              /* headers that we add at most */
 #define PLAIN_KEEP (1024u * 1024) /* of the buffer that bodies are inflated into */
 
 struct mapping {

@@ -5,7 +5,7 @@
  * report finds it in one step and a report of an earlier life finds nothing.
  *
  *      flights[]   index --> { core's token, when given, lap }     sink token = lap << 32 | index
- *      in order    oldest <-> ... <-> newest                       the stall watchdog looks at the first
+ *      in order    oldest <-> ... <-> newest           the stall watchdog looks at the first
  *      free        index -> index -> none
  *
  * Memory so follows what is under way, which the core bounds, and not how long the oldest
@@ -21,12 +21,12 @@
 #include "base/log.h"
 #include "relay/mapping.h"
 
-#define NONE UINT32_MAX
-#define FLIGHTS_MAX (1u << 22)
-#define FATAL_GRACE_NS (1 * NS_PER_S) /* for the reports of a dead handle to come out */
-#define RETRY_NS (1 * NS_PER_S)	      /* after a rebuild that failed */
-#define CODE_INVALID_RECORD 87	      /* Kafka's */
-#define CODE_TIMED_OUT (-185)	      /* librdkafka's */
+#define NONE                UINT32_MAX
+#define FLIGHTS_MAX         (1u << 22)
+#define FATAL_GRACE_NS      (1 * NS_PER_S) /* for the reports of a dead handle to come out */
+#define RETRY_NS            (1 * NS_PER_S) /* after a rebuild that failed */
+#define CODE_INVALID_RECORD 87             /* Kafka's */
+#define CODE_TIMED_OUT      (-185)         /* librdkafka's */
 
 struct flight {
 	uint64_t token;
@@ -61,11 +61,11 @@ struct relay {
 	uint64_t *lost; /* scratch of a rebuild */
 	int64_t now_ns;
 	int64_t rebuild_ns; /* when; TIME_NEVER: no need */
-	bool refused;	    /* publish() said ERR_AGAIN: core_sink_ready() is owed */
+	bool refused;       /* publish() said ERR_AGAIN: core_sink_ready() is owed */
 	bool foreign;
 };
 
-/* ---- flights ------------------------------------------------------------------------------ */
+/* ---- flights ---- */
 
 static uint32_t
 flight_begin(struct relay *r, uint64_t token)
@@ -125,7 +125,7 @@ sink_token(const struct relay *r, uint32_t i)
 	return (uint64_t)r->flights[i].lap << 32 | i;
 }
 
-/* ---- the core's ports --------------------------------------------------------------------- */
+/* ---- the core's ports ---- */
 
 static int
 not_now(struct relay *r)
@@ -180,7 +180,7 @@ relay_describe(struct relay *r, struct str topic)
 	r->sink->ops->describe(r->sink, topic);
 }
 
-/* ---- the handle ----------------------------------------------------------------------------- */
+/* ---- the handle ---- */
 
 /* Everything under way becomes unknown: the lanes freeze, and go on from the journal. */
 static void
@@ -215,7 +215,8 @@ rebuild(struct relay *r)
 	int err = r->sink->ops->rebuild(r->sink);
 
 	if (err) {
-		log_error("cannot make a new kafka producer, retrying in 1s", "err=%s", err_name(err));
+		log_error("cannot make a new kafka producer, retrying in 1s", "err=%s",
+			  err_name(err));
 		r->rebuild_ns = r->now_ns + RETRY_NS;
 		return;
 	}
@@ -246,13 +247,14 @@ watch_for_stall(struct relay *r)
 	if (r->now_ns - f->since_ns < r->conf.stall_ns)
 		return;
 	log_warn("kafka has not acknowledged for long, rebuilding the producer",
-		 "oldest_ms=%lld unacknowledged=%llu", (long long)((r->now_ns - f->since_ns) / NS_PER_MS),
+		 "oldest_ms=%lld unacknowledged=%llu",
+		 (long long)((r->now_ns - f->since_ns) / NS_PER_MS),
 		 (unsigned long long)r->stats.in_flight);
 	remember_error(r, CODE_TIMED_OUT, STR("not acknowledged for too long"));
 	r->rebuild_ns = r->now_ns;
 }
 
-/* ---- events ------------------------------------------------------------------------------------ */
+/* ---- events ---- */
 
 static void
 on_report(struct relay *r, const struct sink_event *e)
@@ -303,8 +305,8 @@ on_cluster(struct relay *r, struct str id)
 	int err = core_cluster(r->core, id);
 
 	if (err == ERR_FOREIGN) {
-		log_error("this kafka cluster is not the one that the journal belongs to", "cluster=%s",
-			  log_q(id));
+		log_error("this kafka cluster is not the one that the journal belongs to",
+			  "cluster=%s", log_q(id));
 		r->foreign = true;
 		return first ? ERR_FOREIGN : 0;
 	}
@@ -338,7 +340,8 @@ on_updown(struct relay *r, const struct sink_event *e)
 	if (!up)
 		remember_error(r, e->code, e->text);
 	if (up && !r->stats.up)
-		log_info("kafka is there", "unacknowledged=%llu", (unsigned long long)r->stats.in_flight);
+		log_info("kafka is there", "unacknowledged=%llu",
+			 (unsigned long long)r->stats.in_flight);
 	if (!up)
 		log_warn("kafka is away: commits are accepted and wait in the journal",
 			 "why=%s unacknowledged=%llu", log_q(e->text),
@@ -431,7 +434,7 @@ relay_deadline_ns(const struct relay *r)
 	return TIME_NEVER;
 }
 
-/* ---- life ------------------------------------------------------------------------------------------ */
+/* ---- life ---- */
 
 struct relay *
 relay_new(struct core *core, struct sink *sink, const struct relay_conf *conf)

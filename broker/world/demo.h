@@ -1,8 +1,8 @@
 /*
  * demo.h -- a Kafka inside the daemon, for `escrowd --demo`: to look at, not to keep.
  *
- * It is librdkafka's mock cluster: topics appear when they are named, with 4 partitions, and everything
- * is gone when the process ends.
+ * It is librdkafka's mock cluster: topics appear when they are named, with 4 partitions, and
+ * everything is gone when the process ends.
  */
 #ifndef DEMO_H
 #define DEMO_H

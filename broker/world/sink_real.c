@@ -58,7 +58,7 @@ wake(struct sink_real *s)
 	(void)!write(s->fd, &one, sizeof(one));
 }
 
-/* ---- notes: events of our own --------------------------------------------------------- */
+/* ---- notes: events of our own ---- */
 
 void
 sink_note_push(struct sink_real *s, uint64_t of_handle, const struct sink_event *event)
@@ -107,7 +107,7 @@ note_pop(struct sink_real *s)
 	return found;
 }
 
-/* ---- handles ---------------------------------------------------------------------------- */
+/* ---- handles ---- */
 
 static uint64_t
 lane_hash(const void *arg, uint32_t index)
@@ -152,8 +152,7 @@ handle_topic(struct sink_handle *h, struct str name)
 
 	for (uint32_t i = map_first(&h->lane_map, hash, &probe); i != MAP_NONE;
 	     i = map_next(&h->lane_map, &probe))
-		if (h->lanes[i].name_len == name.n &&
-		    memcmp(h->lanes[i].name, name.p, name.n) == 0)
+		if (h->lanes[i].name_len == name.n && memcmp(h->lanes[i].name, name.p, name.n) == 0)
 			return h->lanes[i].rkt;
 	text = mem_alloc(name.n + 1);
 	memcpy(text, name.p, name.n);
@@ -215,12 +214,12 @@ handle_bury(struct sink_real *s, struct sink_handle *h)
 	pthread_mutex_unlock(&s->lock);
 	pthread_attr_init(&attr);
 	pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
-	/* No thread left: the handle is leaked, purged as it is; `dying` then keeps the sink too. */
+	/* No thread left: the handle is leaked, purged as it is; `dying` keeps the sink too. */
 	(void)pthread_create(&thread, &attr, undertaker, h);
 	pthread_attr_destroy(&attr);
 }
 
-/* ---- publishing ------------------------------------------------------------------------- */
+/* ---- publishing ---- */
 
 static enum sink_result
 classify(rd_kafka_resp_err_t err)
@@ -266,14 +265,13 @@ produce(struct sink_handle *h, const struct sink_record *r, uint64_t token)
 		return rd_kafka_last_error();
 	headers = headers_of(r);
 	/* librdkafka takes pointers to non-const and, with F_COPY, does not write to them. */
-	err = rd_kafka_producev(
-		h->rk, RD_KAFKA_V_RKT(rkt), RD_KAFKA_V_PARTITION(r->partition),
-		RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY),
-		RD_KAFKA_V_VALUE((void *)(uintptr_t)r->value.p, r->value.n),
-		RD_KAFKA_V_KEY((const void *)r->key.p, r->key.n),
-		RD_KAFKA_V_TIMESTAMP((int64_t)r->timestamp_ms),
-		RD_KAFKA_V_OPAQUE((void *)(uintptr_t)token), RD_KAFKA_V_HEADERS(headers),
-		RD_KAFKA_V_END);
+	err = rd_kafka_producev(h->rk, RD_KAFKA_V_RKT(rkt), RD_KAFKA_V_PARTITION(r->partition),
+				RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY),
+				RD_KAFKA_V_VALUE((void *)(uintptr_t)r->value.p, r->value.n),
+				RD_KAFKA_V_KEY((const void *)r->key.p, r->key.n),
+				RD_KAFKA_V_TIMESTAMP((int64_t)r->timestamp_ms),
+				RD_KAFKA_V_OPAQUE((void *)(uintptr_t)token),
+				RD_KAFKA_V_HEADERS(headers), RD_KAFKA_V_END);
 	if (err && headers)
 		rd_kafka_headers_destroy(headers);
 	return err;
@@ -306,7 +304,7 @@ sink_publish(struct sink *sink, const struct sink_record *r, uint64_t token)
 	return 0;
 }
 
-/* ---- events ------------------------------------------------------------------------------- */
+/* ---- events ---- */
 
 static bool
 went(struct sink_real *s, bool up, struct str text, struct sink_event *ret)
@@ -520,7 +518,7 @@ sink_flush(struct sink *sink, int64_t timeout_ns)
 	wake(s);
 }
 
-/* ---- life ---------------------------------------------------------------------------------- */
+/* ---- life ---- */
 
 static int
 sink_rebuild(struct sink *sink)
@@ -534,9 +532,8 @@ sink_rebuild(struct sink *sink)
 	err = handle_new(s, why, sizeof(why), &h);
 	if (err) {
 		sink_note_push(s, 0,
-			       &(struct sink_event){ .kind = SINK_LOG,
-						     .code = 3,
-						     .text = str_of(why) });
+			       &(struct sink_event){
+				       .kind = SINK_LOG, .code = 3, .text = str_of(why) });
 		return err;
 	}
 	if (s->event)
@@ -629,8 +626,8 @@ static const struct sink_ops real_ops = {
 };
 
 int
-sink_real_open(const struct sink_property *properties, size_t count, char *ret_why,
-	       size_t why_size, struct sink **ret_sink)
+sink_real_open(const struct sink_property *properties, size_t count, char *ret_why, size_t why_size,
+	       struct sink **ret_sink)
 {
 	pthread_condattr_t attr;
 	struct sink_real *s;

@@ -18,9 +18,9 @@
 #include "base/err.h"
 
 #define CONFIGS_BATCH 256
-#define GONE_AFTER 3	      /* denials in a row */
-#define CONFIGS_TRIES 3	      /* unanswered in a row: this cluster does not tell */
-#define CONFIGS_EVERY 10      /* refreshes */
+#define GONE_AFTER    3  /* denials in a row */
+#define CONFIGS_TRIES 3  /* unanswered in a row: this cluster does not tell */
+#define CONFIGS_EVERY 10 /* refreshes */
 
 struct watched {
 	char *name;
@@ -28,9 +28,9 @@ struct watched {
 	int32_t partitions;    /* 0: never seen, or gone                              */
 	uint32_t max_bytes;
 	uint8_t denials;
-	bool asked;	       /* describe() waits for news                           */
-	bool configs;	       /* its limits are to be asked for                      */
-	bool news;	       /* to be told                                          */
+	bool asked;   /* describe() waits for news                           */
+	bool configs; /* its limits are to be asked for                      */
+	bool news;    /* to be told                                          */
 };
 
 struct scout {
@@ -42,8 +42,8 @@ struct scout {
 	char *cluster; /* as told for this handle */
 	unsigned configs_silent;
 	unsigned refreshes;
-	bool away;	    /* no broker answered: look again soon                    */
-	bool wrong;	    /* of some topic nothing is known: soon, then less often   */
+	bool away;  /* no broker answered: look again soon                    */
+	bool wrong; /* of some topic nothing is known: soon, then less often   */
 	int64_t patience_ms;
 };
 
@@ -135,7 +135,7 @@ forget(struct scout *sc, struct watched *w)
 	sc->count--;
 }
 
-/* ---- the handle --------------------------------------------------------------------------- */
+/* ---- the handle ---- */
 
 static void
 let_go(struct scout *sc)
@@ -169,7 +169,7 @@ hold_topics(struct scout *sc)
 				rd_kafka_topic_new(sc->handle->rk, sc->topics[i].name, NULL);
 }
 
-/* ---- limits ---------------------------------------------------------------------------------- */
+/* ---- limits ---- */
 
 static void
 read_limit(struct scout *sc, const rd_kafka_ConfigResource_t *r)
@@ -185,7 +185,8 @@ read_limit(struct scout *sc, const rd_kafka_ConfigResource_t *r)
 		const char *value = rd_kafka_ConfigEntry_value(entries[i]);
 		unsigned long long n;
 
-		if (strcmp(rd_kafka_ConfigEntry_name(entries[i]), "max.message.bytes") != 0 || !value)
+		if (strcmp(rd_kafka_ConfigEntry_name(entries[i]), "max.message.bytes") != 0 ||
+		    !value)
 			continue;
 		n = strtoull(value, NULL, 10);
 		if (n > 0 && n <= UINT32_MAX && w->max_bytes != n) {
@@ -246,7 +247,7 @@ learn_limits(struct scout *sc)
 	rd_kafka_ConfigResource_destroy_array(rs, n);
 }
 
-/* ---- metadata ---------------------------------------------------------------------------------- */
+/* ---- metadata ---- */
 
 static bool
 is_denial(rd_kafka_resp_err_t err)
@@ -369,7 +370,7 @@ next_look_ms(struct scout *sc)
 	return SINK_REFRESH_MS;
 }
 
-/* ---- the thread ----------------------------------------------------------------------------------- */
+/* ---- the thread ---- */
 
 /* Waits for something to do; false: stop.  Takes the requests that have come. */
 static bool

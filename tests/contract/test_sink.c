@@ -1,5 +1,5 @@
 /*
- * test_sink.c -- what the relay may expect of a sink, asked of the real one and of the simulated one.
+ * test_sink.c -- what the relay may expect of a sink, asked of the real and of the simulated one.
  *
  * The real one talks to tests/mockd, or to the Kafka at $ESCROW_TEST_KAFKA when that is set (the
  * cases that need faults on command are then left out).  If the two sinks disagreed, the
@@ -21,7 +21,7 @@
 #include "unit/unit.h"
 #include "world/sink.h"
 
-#define TOKENS 4096
+#define TOKENS      4096
 #define PATIENCE_MS 20000
 
 extern char **environ;
@@ -51,7 +51,7 @@ struct rig {
 	unsigned appended;
 };
 
-/* ---- the log, as text ---------------------------------------------------------------------- */
+/* ---- the log, as text ---- */
 
 static void
 put(struct buf *out, const char *name, struct str s)
@@ -129,10 +129,11 @@ read_kafka(struct rig *g, unsigned want)
 			r.timestamp_ms = (uint64_t)rd_kafka_message_timestamp(m, NULL);
 			r.headers = headers;
 			if (!rd_kafka_message_headers(m, &hs))
-				while (!rd_kafka_header_get_all(hs, r.header_count, &name, &value, &n))
-					headers[r.header_count++] = (struct sink_header){
-						str_of(name), str_from(value, n)
-					};
+				while (!rd_kafka_header_get_all(hs, r.header_count, &name, &value,
+								&n))
+					headers[r.header_count++] =
+						(struct sink_header){ str_of(name),
+								      str_from(value, n) };
 			log_record(g, &r);
 		}
 		rd_kafka_message_destroy(m);
@@ -149,7 +150,7 @@ read_log(struct rig *g, unsigned want)
 	ck_assert_uint_eq(g->appended, want);
 }
 
-/* ---- mockd ----------------------------------------------------------------------------------- */
+/* ---- mockd ---- */
 
 static void
 mock(struct rig *g, const char *command)
@@ -211,7 +212,7 @@ kafka_topic(struct rig *g)
 	rd_kafka_destroy(rk);
 }
 
-/* ---- the rig ----------------------------------------------------------------------------------- */
+/* ---- the rig ---- */
 
 static struct rig *
 rig_new(bool real, const char *property, const char *value)
@@ -225,7 +226,7 @@ rig_new(bool real, const char *property, const char *value)
 	if (!real) {
 		g->sim = sink_sim_new(1);
 		sink_sim_set(g->sim, &(struct sink_sim_knobs){ .latency_min_ns = NS_PER_MS,
-							      .latency_max_ns = 9 * NS_PER_MS });
+							       .latency_max_ns = 9 * NS_PER_MS });
 		sink_sim_watch(g->sim, on_append, g);
 		sink_sim_topic(g->sim, g->topic, 3, 0);
 		g->sink = sink_sim_sink(g->sim);
@@ -290,8 +291,7 @@ note_event(struct rig *g, const struct sink_event *e)
 		g->reported++;
 	}
 	if (e->kind == SINK_TOPIC) {
-		ck_assert(str_eq(e->topic, str_of(g->topic)) ||
-			  str_starts(e->topic, STR("other")));
+		ck_assert(str_eq(e->topic, str_of(g->topic)) || str_starts(e->topic, STR("other")));
 		g->topic_news = *e;
 	}
 	if (e->kind == SINK_FATAL)
@@ -356,7 +356,7 @@ set_knobs(struct rig *g, struct sink_sim_knobs knobs)
 	sink_sim_set(g->sim, &knobs);
 }
 
-/* ---- cases ------------------------------------------------------------------------------------- */
+/* ---- cases ---- */
 
 /* Would lose: the order of a key, or be told "published" of what is not in the log. */
 static void
@@ -372,7 +372,8 @@ each_is_reported_once_and_lies_in_order(struct rig *g)
 
 		snprintf(value, sizeof(value), "m%u", i);
 		ck_assert_int_eq(publish(g, (int32_t)i % 3, i), 0);
-		buf_printf(&want[i % 3], "ts=1700000000123 key=null value=%zu:%s\n", strlen(value), value);
+		buf_printf(&want[i % 3], "ts=1700000000123 key=null value=%zu:%s\n", strlen(value),
+			   value);
 	}
 	ck_assert(await(g, SINK_REPORT, 600));
 	for (unsigned i = 0; i < 600; i++) {
@@ -393,7 +394,7 @@ static void
 every_byte_arrives_as_given(struct rig *g)
 {
 	struct sink_header headers[] = {
-		{ STR("a"), STR("1") },	   { STR("b"), { "\0\xff", 2 } }, { STR("a"), STR("2") },
+		{ STR("a"), STR("1") },    { STR("b"), { "\0\xff", 2 } }, { STR("a"), STR("2") },
 		{ STR("null"), STR_NONE }, { STR("empty"), STR("") },
 	};
 	struct sink_record r = record(g, 0, "x");
@@ -413,11 +414,12 @@ every_byte_arrives_as_given(struct rig *g)
 	ck_assert(await(g, SINK_REPORT, 3));
 	read_log(g, 3);
 	buf_u8(&g->log[0], 0);
-	ck_assert_str_eq(g->log[0].data,
-			 "ts=1700000000123 key=3:key value=1:x [a] h=1:1 [b] h=2:\\x00\\xff [a] h=1:2"
-			 " [null] h=null [empty] h=0:\n"
-			 "ts=1700000000123 key=0: value=0:\n"
-			 "ts=1 key=null value=null\n");
+	ck_assert_str_eq(
+		g->log[0].data,
+		"ts=1700000000123 key=3:key value=1:x [a] h=1:1 [b] h=2:\\x00\\xff [a] h=1:2"
+		" [null] h=null [empty] h=0:\n"
+		"ts=1700000000123 key=0: value=0:\n"
+		"ts=1 key=null value=null\n");
 }
 
 /* Would lose: half-sends to a topic that is there, or the refusal of one that is not. */
@@ -590,7 +592,7 @@ a_dead_handle_says_so(struct rig *g)
 	ck_assert_uint_le(g->times[1], 1);
 }
 
-/* ---- both ------------------------------------------------------------------------------------------ */
+/* ---- both ---- */
 
 #define BOTH(name, property, value)                                                                \
 	START_TEST(real_##name)                                                                    \
@@ -619,7 +621,7 @@ BOTH(a_refusal_of_the_message_is_told_as_one, NULL, NULL);
 BOTH(other_errors_are_uncertain_and_leave_no_gap, "linger.ms", "50");
 BOTH(a_dead_handle_says_so, NULL, NULL);
 
-/* ---- the real one alone ---------------------------------------------------------------------------- */
+/* ---- the real one alone ---- */
 
 /* Would lose: a lane, frozen for ever behind a message that librdkafka refuses on the spot. */
 START_TEST(too_large_for_the_library_is_a_report)
@@ -676,9 +678,14 @@ END_TEST
 /* Would lose: the promises of the README, to one line in a configuration file. */
 START_TEST(what_is_ours_cannot_be_set)
 {
-	static const char *const names[] = { "acks", "request.required.acks", "enable.idempotence",
-					     "transactional.id", "message.timeout.ms", "dr_msg_cb",
-					     "plugin.library.paths", "test.mock.num.brokers" };
+	static const char *const names[] = { "acks",
+					     "request.required.acks",
+					     "enable.idempotence",
+					     "transactional.id",
+					     "message.timeout.ms",
+					     "dr_msg_cb",
+					     "plugin.library.paths",
+					     "test.mock.num.brokers" };
 	struct sink *sink = NULL;
 	struct buf all = BUF_INIT;
 	char why[512];

@@ -110,8 +110,8 @@ do_rtts(char **words, int count)
 	for (int i = 3; i < count; i += 2) {
 		if (number(words[i], -200, 200, &code) || number(words[i + 1], 0, 3600000, &ms))
 			return "rtts BROKER APIKEY {CODE MS}...";
-		err = rd_kafka_mock_broker_push_request_error_rtts(cluster, id, (int16_t)api, 1, code,
-								   ms);
+		err = rd_kafka_mock_broker_push_request_error_rtts(cluster, id, (int16_t)api, 1,
+								   code, ms);
 		if (err)
 			return told(err);
 	}
@@ -177,7 +177,8 @@ do_leader(char **words, int count)
 {
 	int partition, id;
 
-	if (count != 4 || number(words[2], 0, 9999, &partition) || number(words[3], -1, brokers, &id))
+	if (count != 4 || number(words[2], 0, 9999, &partition) ||
+	    number(words[3], -1, brokers, &id))
 		return "leader TOPIC PARTITION BROKER";
 	return told(rd_kafka_mock_partition_set_leader(cluster, words[1], partition, id));
 }
@@ -186,9 +187,11 @@ static const struct {
 	const char *name;
 	const char *(*fn)(char **words, int count);
 } commands[] = {
-	{ "topic", do_topic }, { "topic-error", do_topic_error }, { "errors", do_errors },
-	{ "rtts", do_rtts },   { "clear", do_clear },		  { "down", do_down },
-	{ "up", do_up },       { "rtt", do_rtt },		  { "leader", do_leader },
+	{ "topic", do_topic },   { "topic-error", do_topic_error },
+	{ "errors", do_errors }, { "rtts", do_rtts },
+	{ "clear", do_clear },   { "down", do_down },
+	{ "up", do_up },         { "rtt", do_rtt },
+	{ "leader", do_leader },
 };
 
 static const char *
@@ -225,7 +228,8 @@ main(int argc, char **argv)
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	if (getppid() != parent)
 		return 1;
-	if (argc == 3 && strcmp(argv[1], "--brokers") == 0 && number(argv[2], 1, 100, &brokers) == 0)
+	if (argc == 3 && strcmp(argv[1], "--brokers") == 0 &&
+	    number(argv[2], 1, 100, &brokers) == 0)
 		argc = 1;
 	if (argc != 1) {
 		fprintf(stderr, "usage: mockd [--brokers N]\n");

@@ -16,7 +16,7 @@
 
 struct partition {
 	int64_t end;
-	int64_t last_due_ns;	/* of what is under way: in order, so none is due before another */
+	int64_t last_due_ns;    /* of what is under way: in order, so none is due before another */
 	uint64_t failed_behind; /* flights numbered up to this fail: one before them did;  */
 				/* all, until the producer has heard of it               */
 };
@@ -123,8 +123,10 @@ append(struct sink_sim *s, const struct flight *f)
 {
 	struct topic *t = &s->topics[f->topic];
 	struct sink_header headers[64];
-	struct sink_record r = { .topic = str_of(t->name), .partition = f->partition,
-				 .timestamp_ms = f->timestamp_ms, .header_count = f->header_count,
+	struct sink_record r = { .topic = str_of(t->name),
+				 .partition = f->partition,
+				 .timestamp_ms = f->timestamp_ms,
+				 .header_count = f->header_count,
 				 .headers = headers };
 	const char *p = f->bytes.data;
 
@@ -135,8 +137,8 @@ append(struct sink_sim *s, const struct flight *f)
 	for (uint32_t i = 0; i < f->header_count; i++) {
 		headers[i].name = str_from(p, f->headers[i].name_len);
 		p += f->headers[i].name_len;
-		headers[i].value = f->headers[i].has_value ? str_from(p, f->headers[i].value_len) :
-							     STR_NONE;
+		headers[i].value =
+			f->headers[i].has_value ? str_from(p, f->headers[i].value_len) : STR_NONE;
 		p += f->headers[i].value_len;
 	}
 	s->counts.appended++;
@@ -203,7 +205,8 @@ event_push(struct sink_sim *s, enum sink_event_kind kind, int64_t due_ns)
 }
 
 static void
-report(struct sink_sim *s, const struct flight *f, enum sink_result result, int64_t offset, int32_t code)
+report(struct sink_sim *s, const struct flight *f, enum sink_result result, int64_t offset,
+       int32_t code)
 {
 	struct event *e = event_push(s, SINK_REPORT, s->now_ns);
 
@@ -220,7 +223,8 @@ poisoned(const struct sink_sim *s, const struct flight *f)
 {
 	if (!s->knobs.poison_permille)
 		return false;
-	return hash_body(f->bytes.data + f->key_len, f->value_len, 7).lo % 1000 < s->knobs.poison_permille;
+	return hash_body(f->bytes.data + f->key_len, f->value_len, 7).lo % 1000 <
+	       s->knobs.poison_permille;
 }
 
 /* A failure: whatever is behind F fails too, until the producer has heard. */
@@ -390,7 +394,7 @@ sink_sim_next_ns(const struct sink_sim *s)
 	return next;
 }
 
-/* ---- the seam ---------------------------------------------------------------------------------- */
+/* ---- the seam ---- */
 
 static int
 sim_publish(struct sink *sink, const struct sink_record *r, uint64_t token)
@@ -399,7 +403,8 @@ sim_publish(struct sink *sink, const struct sink_record *r, uint64_t token)
 	uint32_t topic = 0;
 	struct topic *t = topic_find(s, r->topic, &topic);
 
-	if (s->fatal || s->flight_count >= EVENTS_MAX / 4 || rng_sim_chance(&s->rng, s->knobs.full_permille)) {
+	if (s->fatal || s->flight_count >= EVENTS_MAX / 4 ||
+	    rng_sim_chance(&s->rng, s->knobs.full_permille)) {
 		s->counts.full++;
 		s->was_full = true;
 		return ERR_AGAIN;
@@ -442,7 +447,8 @@ sim_next(struct sink *sink, struct sink_event *ret_event)
 
 	if (!s->told_cluster && !s->down) {
 		s->told_cluster = true;
-		*ret_event = (struct sink_event){ .kind = SINK_CLUSTER, .text = STR("sim-cluster") };
+		*ret_event =
+			(struct sink_event){ .kind = SINK_CLUSTER, .text = STR("sim-cluster") };
 		return true;
 	}
 	if (s->event_head == s->event_tail)
@@ -492,7 +498,7 @@ sim_free(struct sink *sink)
 }
 
 static const struct sink_ops sink_sim_ops = { sim_publish, sim_describe, sim_next, sim_rebuild,
-					      sim_flush,   sim_fd,	 sim_free };
+					      sim_flush,   sim_fd,       sim_free };
 
 struct sink_sim *
 sink_sim_new(uint64_t seed)

@@ -109,9 +109,10 @@ START_TEST(each_message_of_a_transaction_has_its_own_id)
 	g.publication.index = 2;
 	g.publication.n = UINT64_MAX;
 	ck_assert_int_eq(mapping_record(m, &g.publication, &r), 0);
-	ck_assert_str_eq(text(&r), "escrow-id=0123456789abcdef0000000000000042-2|escrow-group=shop|"
-				   "escrow-seq=00112233445566778899aabbccddeeff:18446744073709551615|"
-				   "escrow-txn-size=3");
+	ck_assert_str_eq(text(&r),
+			 "escrow-id=0123456789abcdef0000000000000042-2|escrow-group=shop|"
+			 "escrow-seq=00112233445566778899aabbccddeeff:18446744073709551615|"
+			 "escrow-txn-size=3");
 	/* Empty is a key; none is not. */
 	ck_assert_ptr_nonnull(r.key.p);
 	ck_assert_uint_eq(r.key.n, 0);
@@ -131,8 +132,9 @@ START_TEST(the_journals_id_is_told_anew)
 	for (int i = 0; i < 3; i++) {
 		g.publication.journal_id = i == 1 ? other : journal_id;
 		ck_assert_int_eq(mapping_record(m, &g.publication, &r), 0);
-		ck_assert_ptr_nonnull(strstr(text(&r), i == 1 ? "seq=ff000000000000000000000000000000:17"
-							      : "seq=00112233445566778899aabbccddeeff:17"));
+		ck_assert_ptr_nonnull(
+			strstr(text(&r), i == 1 ? "seq=ff000000000000000000000000000000:17"
+						: "seq=00112233445566778899aabbccddeeff:17"));
 	}
 	/* A journal whose id is all zeroes is as good as any. */
 	mapping_free(m);
@@ -196,8 +198,9 @@ START_TEST(damaged_headers_are_refused)
 	for (size_t n = 0; n <= g.headers.len; n++) {
 		g.message[0].headers.bytes = str_from(g.headers.data, n);
 		ck_assert_int_eq(mapping_record(m, &g.publication, &r),
-				 n == 0 || n == g.headers.len / 2 || n == g.headers.len ? 0 :
-											  ERR_MALFORMED);
+				 n == 0 || n == g.headers.len / 2 || n == g.headers.len
+					 ? 0
+					 : ERR_MALFORMED);
 	}
 	buf_free(&g.headers);
 	mapping_free(m);

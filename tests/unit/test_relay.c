@@ -22,8 +22,8 @@ core_report(struct core *c, uint64_t token, enum report report, int64_t offset, 
 {
 	static const char *const names[] = { "acked", "refused", "unknown" };
 
-	buf_printf(&c->told, "%s %llu offset %lld code %d\n", names[report], (unsigned long long)token,
-		   (long long)offset, (int)code);
+	buf_printf(&c->told, "%s %llu offset %lld code %d\n", names[report],
+		   (unsigned long long)token, (long long)offset, (int)code);
 }
 
 void
@@ -101,9 +101,10 @@ fake_rebuild(struct sink *sink)
 	return 0;
 }
 
-static const struct sink_ops fake_ops = {
-	.publish = fake_publish, .describe = fake_describe, .next = fake_next, .rebuild = fake_rebuild
-};
+static const struct sink_ops fake_ops = { .publish = fake_publish,
+					  .describe = fake_describe,
+					  .next = fake_next,
+					  .rebuild = fake_rebuild };
 
 struct world {
 	struct core core;
@@ -142,7 +143,9 @@ static int
 publish(struct world *w, uint64_t token)
 {
 	static const uint8_t journal_id[16];
-	struct publication p = { .token = token, .half = &w->half, .journal_id = journal_id, .n = 1 };
+	struct publication p = {
+		.token = token, .half = &w->half, .journal_id = journal_id, .n = 1
+	};
 
 	return relay_publish(w->relay, &p);
 }
@@ -167,7 +170,8 @@ world_init(struct world *w)
 	w->message = (struct message){ .topic = STR("t"), .value = STR("v") };
 	w->half = (struct half){ .group = STR("g"), .count = 1, .messages = &w->message };
 	w->now_ns = 100 * SECOND;
-	w->relay = relay_new(&w->core, &w->sink.sink, &(struct relay_conf){ .stall_ns = 30 * SECOND });
+	w->relay =
+		relay_new(&w->core, &w->sink.sink, &(struct relay_conf){ .stall_ns = 30 * SECOND });
 	turn(w, 0);
 }
 
@@ -187,7 +191,7 @@ world_done(struct world *w)
 	buf_free(&w->core.told);
 }
 
-/* ---- tests ------------------------------------------------------------------------------------ */
+/* ---- tests ---- */
 
 /* Would lose: messages to a Kafka that is not the journal's. */
 START_TEST(nothing_is_published_before_the_cluster_is_known)
@@ -319,7 +323,8 @@ START_TEST(a_stall_is_noticed)
 	ck_assert_int_eq(relay_deadline_ns(w.relay), w.now_ns + 10 * SECOND);
 	ck_assert_str_eq(turn(&w, 10 * SECOND - 1), "");
 	ck_assert_uint_eq(w.sink.rebuilds, 0);
-	ck_assert_str_eq(turn(&w, 1), "unknown 1 offset -1 code -185\nunknown 2 offset -1 code -185\n");
+	ck_assert_str_eq(turn(&w, 1),
+			 "unknown 1 offset -1 code -185\nunknown 2 offset -1 code -185\n");
 	ck_assert_uint_eq(w.sink.rebuilds, 1);
 	/* One that is acknowledged in time does not age on. */
 	ck_assert_int_eq(publish(&w, 3), 0);
@@ -397,10 +402,17 @@ START_TEST(news_of_topics_and_of_brokers_are_passed_on)
 
 	world_up(&w);
 	ck_assert(relay_stats(w.relay)->up);
-	say(&w, (struct sink_event){ .kind = SINK_TOPIC, .topic = STR("a"), .news = SINK_TOPIC_HERE, .partitions = 3, .max_bytes = 9 });
-	say(&w, (struct sink_event){ .kind = SINK_TOPIC, .topic = STR("b"), .news = SINK_TOPIC_GONE });
-	say(&w, (struct sink_event){ .kind = SINK_TOPIC, .topic = STR("c"), .news = SINK_TOPIC_FAILED });
-	say(&w, (struct sink_event){ .kind = SINK_DOWN, .code = -187, .text = STR("1/1 brokers are down") });
+	say(&w, (struct sink_event){ .kind = SINK_TOPIC,
+				     .topic = STR("a"),
+				     .news = SINK_TOPIC_HERE,
+				     .partitions = 3,
+				     .max_bytes = 9 });
+	say(&w,
+	    (struct sink_event){ .kind = SINK_TOPIC, .topic = STR("b"), .news = SINK_TOPIC_GONE });
+	say(&w, (struct sink_event){
+			.kind = SINK_TOPIC, .topic = STR("c"), .news = SINK_TOPIC_FAILED });
+	say(&w, (struct sink_event){
+			.kind = SINK_DOWN, .code = -187, .text = STR("1/1 brokers are down") });
 	say(&w, (struct sink_event){ .kind = SINK_LOG, .code = 7, .text = STR("x") });
 	say(&w, (struct sink_event){ .kind = SINK_STATS, .text = STR("{}") });
 	ck_assert_str_eq(turn(&w, 0), "topic a here 3 9\ntopic b gone 0 0\ntopic c failed 0 0\n");
