@@ -61,6 +61,7 @@ core_due(struct core *c)
 			break;
 		due(c, index);
 	}
+	c->stats.ticks++;
 	c->stats.timer_visits = c->timers.visits;
 }
 

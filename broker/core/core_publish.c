@@ -392,7 +392,8 @@ lane_mark(struct core *c, uint32_t number)
 			return false;
 	}
 	if (count || lane->low > lane->marked_low) {
-		qsort(n, count, sizeof(*n), by_number);
+		if (count)
+			qsort(n, count, sizeof(*n), by_number); /* without any, N may be NULL */
 		if (!mark(c, number, lane->low, n, count))
 			return false;
 	}

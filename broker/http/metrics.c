@@ -259,6 +259,11 @@ edges(struct metrics *m, const struct snapshot *s, const struct http_conf *conf)
 	single(m, "escrow_connections", "gauge", "Connected producers.", s->remoting.connections);
 	single(m, "escrow_connections_refused_total", "counter",
 	       "Connections refused at limits.connections.", s->remoting.refused);
+	single(m, "escrow_timer_ticks_total", "counter", "Looks at what is due, one a turn.",
+	       s->core.ticks);
+	single(m, "escrow_timer_visits_total", "counter",
+	       "Timer entries looked at: one in each look, and one for each that was due.",
+	       s->core.timer_visits);
 	single(m, "escrow_index_bytes", "gauge", "Memory of the index of transactions.",
 	       s->core.rows_bytes);
 	single(m, "escrow_errors_total", "counter", "What /api/v1/status lists under last_errors.",

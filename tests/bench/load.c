@@ -47,7 +47,8 @@ struct options {
 	uint32_t connections;
 	uint32_t body;
 	uint32_t keys;
-	uint64_t pairs; /* stop after so many; 0: by time */
+	uint64_t pairs;  /* stop after so many; 0: by time */
+	uint64_t halves; /* begin no more than so many; 0: no limit */
 	double seconds;
 	double warmup;
 	double rate;
@@ -56,6 +57,8 @@ struct options {
 	double timeout;
 	int pid; /* the daemon's, for its CPU */
 	bool answer_checks;
+	bool answer_unknown; /* whatever was meant */
+	bool listen;         /* after the last half-send */
 	bool reconnect;
 	bool piggyback;
 	bool oneway;
@@ -120,6 +123,7 @@ struct load {
 	bool measuring;
 	struct hist half_hist, pair_hist;
 	struct codes half_codes, end_codes, check_codes;
+	uint64_t begun; /* half-sends, for --halves */
 	uint64_t halves, commits, rollbacks, silents, checks, check_answers, repeats, timeouts;
 };
 
@@ -300,8 +304,9 @@ begin(struct load *l, uint32_t i, int64_t due_ns)
 static void
 idle(struct load *l, uint32_t i)
 {
-	if (l->stopping)
+	if (l->stopping || (l->o.halves > 0 && l->begun >= l->o.halves))
 		return;
+	l->begun++;
 	if (l->o.rate > 0)
 		l->idle[l->idle_count++] = i;
 	else
@@ -456,6 +461,8 @@ check_asked(struct load *l, struct peer *peer, const struct wire_command *c)
 	if (!l->o.answer_checks)
 		return;
 	decide(&l->o, uniq.p, &e.decision, &silent);
+	if (l->o.answer_unknown)
+		e.decision = WIRE_UNKNOWN;
 	if (memcmp(uniq.p, l->run, UNIQ_RUN) == 0) {
 		memcpy(index, uniq.p + UNIQ_RUN, 6);
 		unsigned long i = strtoul(index, NULL, 16);
@@ -764,6 +771,8 @@ run(struct load *l)
 		}
 		if (interrupted || (l->measuring && since >= l->o.warmup + l->o.seconds))
 			l->stopping = true;
+		if (l->o.halves > 0 && !l->o.listen && l->begun >= l->o.halves && !busy(l))
+			l->stopping = true;
 		if (l->stopping && give_up_ns == INT64_MAX) {
 			l->measuring = false;
 			l->ended_ns = l->now_ns;
@@ -790,10 +799,13 @@ static const char usage[] =
 	"  --body N               bytes of a message                              1024\n"
 	"  --seconds S --warmup S measured, and before it                         10, 1\n"
 	"  --pairs N              stop after so many                              by time\n"
+	"  --halves N             the same, counting half-sends\n"
+	"  --listen               ... but stay, and answer checks, until the time is up\n"
 	"  --rate N               paced: half-sends per second, all together      flat out\n"
 	"  --commit-ratio R --rollback-ratio R    of what is decided              1, 0\n"
 	"  --silent-ratio R       share of half-sends that get no END             0\n"
 	"  --answer-checks        answer checks with what was meant               ignore them\n"
+	"  --answer-unknown       answer checks with unknown\n"
 	"  --keys N               KEYS: so many for each producer                 none\n"
 	"  --log FILE             JSON lines: what was answered, for the checker\n"
 	"  --reconnect            go on when the daemon goes, and say it again\n"
@@ -814,11 +826,14 @@ enum option_id {
 	OPT_SECONDS,
 	OPT_WARMUP,
 	OPT_PAIRS,
+	OPT_HALVES,
+	OPT_LISTEN,
 	OPT_RATE,
 	OPT_COMMIT,
 	OPT_ROLLBACK,
 	OPT_SILENT,
 	OPT_CHECKS,
+	OPT_UNKNOWN,
 	OPT_KEYS,
 	OPT_LOG,
 	OPT_RECONNECT,
@@ -841,11 +856,14 @@ static const struct option long_options[] = {
 	{ "seconds", 1, NULL, OPT_SECONDS },
 	{ "warmup", 1, NULL, OPT_WARMUP },
 	{ "pairs", 1, NULL, OPT_PAIRS },
+	{ "halves", 1, NULL, OPT_HALVES },
+	{ "listen", 0, NULL, OPT_LISTEN },
 	{ "rate", 1, NULL, OPT_RATE },
 	{ "commit-ratio", 1, NULL, OPT_COMMIT },
 	{ "rollback-ratio", 1, NULL, OPT_ROLLBACK },
 	{ "silent-ratio", 1, NULL, OPT_SILENT },
 	{ "answer-checks", 0, NULL, OPT_CHECKS },
+	{ "answer-unknown", 0, NULL, OPT_UNKNOWN },
 	{ "keys", 1, NULL, OPT_KEYS },
 	{ "log", 1, NULL, OPT_LOG },
 	{ "reconnect", 0, NULL, OPT_RECONNECT },
@@ -896,6 +914,12 @@ parse(struct load *l, int argc, char **argv)
 		case OPT_PAIRS:
 			o->pairs = strtoull(optarg, NULL, 10);
 			break;
+		case OPT_HALVES:
+			o->halves = strtoull(optarg, NULL, 10);
+			break;
+		case OPT_LISTEN:
+			o->listen = true;
+			break;
 		case OPT_RATE:
 			o->rate = strtod(optarg, NULL);
 			break;
@@ -910,6 +934,9 @@ parse(struct load *l, int argc, char **argv)
 			break;
 		case OPT_CHECKS:
 			o->answer_checks = true;
+			break;
+		case OPT_UNKNOWN:
+			o->answer_checks = o->answer_unknown = true;
 			break;
 		case OPT_KEYS:
 			o->keys = (uint32_t)strtoul(optarg, NULL, 10);
@@ -949,7 +976,7 @@ parse(struct load *l, int argc, char **argv)
 		o->connections = o->producers;
 	if (commit >= 0 && o->rollback == 0)
 		o->rollback = 1 - commit;
-	if (o->pairs > 0)
+	if (o->pairs > 0 || o->halves > 0)
 		o->warmup = 0;
 	return optind == argc && o->producers > 0 && o->producers <= PRODUCERS_MAX &&
 	       o->body < POOL && strlen(o->group) < 256 &&

@@ -43,6 +43,8 @@ struct fake {
 	uint64_t random;
 
 	struct entry log[FAKE_MAX];
+	struct entry lost[FAKE_MAX]; /* in crashes; kept, as the log is: nothing here is freed */
+	uint32_t lost_count;
 	uint32_t first, count, durable;	   /* the log is [first, count)                         */
 	struct fake_answer answers[FAKE_MAX];
 	uint32_t answer_count;
@@ -323,7 +325,10 @@ static inline void
 fake_crash(struct fake *f, int64_t down_ms)
 {
 	f->core = core_free(f->core);
-	f->count = f->durable;
+	while (f->count > f->durable) {
+		ck_assert_uint_lt(f->lost_count, FAKE_MAX);
+		f->lost[f->lost_count++] = f->log[--f->count];
+	}
 	f->answer_count = f->check_count = f->publish_count = 0;
 	memset(f->notes, 0, sizeof(f->notes));
 	f->now_ns = 5 * NS_PER_S;
