@@ -44,7 +44,7 @@ journaled_parts(const struct core *c, const struct row *row, struct journaled *j
 
 		CHECK(i < LIMIT_MESSAGES, row->txn.seq);
 		j->parts[i] = (struct part){ part->topic, part->partition, part->n,
-					     (enum part_state)part->state };
+					     (enum part_state)part->state, part->code };
 		p = part->next;
 	}
 }
@@ -65,6 +65,7 @@ journaled_step(const struct row *row, const struct pending *p, struct journaled 
 		return;
 	case PENDING_REFUSED:
 		j->parts[p->index].state = PART_REFUSED;
+		j->parts[p->index].code = p->code;
 		if (j->txn.state == TXN_COMMITTED)
 			j->txn.state = TXN_UNDELIVERABLE;
 		return;

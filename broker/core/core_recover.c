@@ -207,6 +207,7 @@ recover_copy(struct core *c, const struct entry_copy *e, struct place place)
 		part_numbered(c, part, e->parts[i].n);
 		part->state = (uint8_t)e->parts[i].state;
 		part->again = e->parts[i].state == PART_RETRIED;
+		part->code = e->parts[i].code;
 	}
 	return 0;
 }

@@ -377,7 +377,7 @@ append_new(struct core *c, const struct half *h, const uint32_t *topics, bool pl
 		uint32_t lane = core_lane(c, topics[i], h->messages[i].partition);
 
 		parts[i] = (struct part){ topics[i], h->messages[i].partition,
-					  lanes_at(&c->lanes, lane)->next_n, PART_OWED };
+					  lanes_at(&c->lanes, lane)->next_n, PART_OWED, 0 };
 		for (uint32_t j = 0; j < i; j++) /* several to one lane: numbers in order */
 			if (parts[j].topic == parts[i].topic &&
 			    parts[j].partition == parts[i].partition)

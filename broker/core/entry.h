@@ -56,6 +56,7 @@ struct part {
 	int32_t partition;
 	uint64_t n;	      /* escrow-seq of journal and partition, from 1; 0: not committed  */
 	enum part_state state;
+	int32_t code;	      /* Kafka's, when REFUSED or RETRIED; else 0                 */
 };
 
 struct decision {

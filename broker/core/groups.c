@@ -191,7 +191,8 @@ peer_get(struct groups *g, uint64_t id)
 static void
 peer_drop(struct groups *g, uint32_t peer)
 {
-	if (g->peers[peer].members != NIL)
+	/* One that may come back under the same id keeps what it was asked. */
+	if (g->peers[peer].members != NIL || g->peers[peer].outstanding)
 		return;
 	map_del(&g->by_peer, hash_peer(g, peer), peer);
 	g->peers[peer] = (struct peer){ .members = g->peer_free };
@@ -393,13 +394,11 @@ asked_del(struct groups *g, uint32_t i)
 		g->asked_tail = a->prev;
 	else
 		g->asked[a->next].prev = a->prev;
-	/* The slot may be another peer's by now. */
-	if (p->id == a->peer_id) {
-		CHECK(p->outstanding > 0, a->seq);
-		if (p->outstanding-- == g->outstanding_max)
-			for (uint32_t m = p->members; m != NIL; m = g->members[m].of_peer)
-				ready_add(g, g->members[m].group);
-	}
+	CHECK(p->id == a->peer_id && p->outstanding > 0, a->seq);
+	if (p->outstanding-- == g->outstanding_max)
+		for (uint32_t m = p->members; m != NIL; m = g->members[m].of_peer)
+			ready_add(g, g->members[m].group);
+	peer_drop(g, a->peer);
 	a->next = g->asked_free;
 	g->asked_free = i;
 }

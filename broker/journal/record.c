@@ -419,6 +419,8 @@ put_part(struct out *o, const struct part *p)
 	put_partition(o, p->partition);
 	put_varint(o, p->n);
 	put_u8(o, (uint8_t)p->state);
+	if (p->state == PART_REFUSED || p->state == PART_RETRIED)
+		put_low(o, (uint32_t)p->code, 4);
 }
 
 static void
@@ -428,6 +430,9 @@ get_part(struct cursor *c, struct part *p)
 	p->partition = get_partition(c);
 	p->n = cursor_varint(c);
 	p->state = (enum part_state)cursor_u8(c);
+	p->code = 0;
+	if (p->state == PART_REFUSED || p->state == PART_RETRIED)
+		p->code = (int32_t)cursor_le32(c);
 	if (p->state > PART_RETRIED)
 		c->bad = true;
 }
@@ -739,7 +744,7 @@ bound_body(const struct entry *e)
 		return 128 + e->stub.group.n + e->stub.key.n + e->stub.decision.who.n;
 	case ENTRY_COPY:
 		return 64 + bound_half(&e->copy.half) + e->copy.decision.who.n +
-		       (e->copy.parts ? (size_t)e->copy.half.count * 24 : 0);
+		       (e->copy.parts ? (size_t)e->copy.half.count * 28 : 0);
 	case ENTRY_AUDIT:
 		return 96 + e->audit.verb.n + e->audit.who.n + e->audit.reason.n + e->audit.outcome.n;
 	case ENTRY_CLUSTER:

@@ -400,6 +400,8 @@ oracle_crashed(struct oracle *o)
 	for (uint32_t i = 0; i < o->gid_count; i++) {
 		if (o->gids[i].state == TXN_PARKED)
 			o->gids[i].state = TXN_PREPARED;
+		if (o->gids[i].state == TXN_PUBLISHED) /* and a mark may be lost */
+			o->gids[i].state = TXN_COMMITTED;
 	}
 }
 

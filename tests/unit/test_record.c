@@ -261,9 +261,12 @@ random_entry(enum entry_type type)
 		e.copy.since_ms = number(64);
 		e.copy.decision = random_decision(below(2));
 		e.copy.parts = below(2) ? parts : NULL;
-		for (uint32_t i = 0; i < e.copy.half.count; i++)
+		for (uint32_t i = 0; i < e.copy.half.count; i++) {
 			parts[i] = (struct part){ (uint32_t)number(32), (int32_t)number(31), number(64),
-						  (enum part_state)below(4) };
+						  (enum part_state)below(4), 0 };
+			if (parts[i].state == PART_REFUSED || parts[i].state == PART_RETRIED)
+				parts[i].code = (int32_t)number(32);
+		}
 		break;
 	case ENTRY_AUDIT:
 		e.audit.gid = gid_make(number(48), (uint16_t)number(16), number(63));
@@ -377,7 +380,7 @@ same_copy(const struct entry_copy *a, const struct entry_copy *b)
 		const struct part *p = &a->parts[i], *q = &b->parts[i];
 
 		ck_assert(p->topic == q->topic && p->partition == q->partition && p->n == q->n &&
-			  p->state == q->state);
+			  p->state == q->state && p->code == q->code);
 	}
 }
 
