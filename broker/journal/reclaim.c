@@ -54,6 +54,14 @@ begin(struct journal *j)
 
 	if (!reclaim_wanted(j) || j->now_ns < j->reclaim_not_before_ns)
 		return 0;
+#ifdef CANARY_RECYCLE_OUT_OF_ORDER
+	if (j->segment_count > 3 && !j->segments[0].busy && !j->segments[1].busy) {
+		struct segment oldest = j->segments[0];
+
+		j->segments[0] = j->segments[1];
+		j->segments[1] = oldest;
+	}
+#endif
 	/* Only a segment whose successor is opened for certain. */
 	if (j->vouched_lsn <= segment_base(j, s->number + 1))
 		return 0;
