@@ -4,10 +4,43 @@
  * Invariant: from the home slot of a row (its hash & mask) to the slot where it lies there is no
  * free slot.  Deletion keeps it by moving later rows of the run back, so there are no
  * tombstones, and a map that lives for months stays as fast as a new one.
+ *
+ * With millions of rows each row looked at is a cache miss, so a slot uses the bits that its index
+ * does not need, to say without the row whether it can be the one:
+ *
+ *      | fingerprint: top bits of the hash | distance from home | index + 1 |
+ *
+ * The greatest distance means "that or more".  A map that needs more bits for its indexes has
+ * fewer for the rest; with none at all every row of the run is a candidate, as without them.
  */
 #include "base/map.h"
 
 #define MAP_SMALLEST 16
+#define DISTANCE_BITS 5u
+
+/* What a slot says of a row with HASH that lies DISTANCE behind its home. */
+static uint32_t
+slot_of(const struct map *m, uint64_t hash, uint64_t distance, uint32_t index)
+{
+	uint64_t tag = distance < m->far ? distance : m->far;
+
+	if (m->print_bits)
+		tag |= hash >> (64 - m->print_bits) << m->distance_bits;
+	return (uint32_t)(tag << m->index_bits) | (index + 1);
+}
+
+static uint32_t
+index_of(const struct map *m, uint32_t slot)
+{
+	return (slot & m->index_mask) - 1;
+}
+
+/* Its distance from home at most m->far: then it is that, or more. */
+static uint64_t
+distance_of(const struct map *m, uint32_t slot)
+{
+	return (uint64_t)slot >> m->index_bits & m->far;
+}
 
 void
 map_init(struct map *m, map_hash_fn hash, const void *arg)
@@ -25,28 +58,52 @@ map_done(struct map *m)
 }
 
 static void
-place(uint32_t *slots, uint64_t mask, uint64_t hash, uint32_t slot)
+place(struct map *m, uint64_t hash, uint32_t index)
 {
-	uint64_t at = hash & mask;
+	uint64_t at = hash & m->mask;
+	uint64_t distance = 0;
 
-	while (slots[at])
-		at = (at + 1) & mask;
-	slots[at] = slot;
+	while (m->slots[at]) {
+		at = (at + 1) & m->mask;
+		distance++;
+	}
+	m->slots[at] = slot_of(m, hash, distance, index);
 }
 
+/* Divides a slot's bits so that indexes up to INDEX fit. */
 static void
-grow(struct map *m)
+divide(struct map *m, uint32_t index)
 {
-	uint64_t count = m->slots ? (m->mask + 1) * 2 : MAP_SMALLEST;
-	uint32_t *slots = mem_alloc(count * sizeof(*slots));
+	uint32_t bits = m->index_bits;
+	uint32_t rest;
 
-	for (uint64_t i = 0; m->slots && i <= m->mask; i++) {
-		if (m->slots[i])
-			place(slots, count - 1, m->hash(m->arg, m->slots[i] - 1), m->slots[i]);
-	}
-	mem_free(m->slots);
-	m->slots = slots;
+	while (bits < 32 && (((uint64_t)index + 1) >> bits || m->mask >> bits))
+		bits++;
+	rest = 32 - bits;
+	m->index_bits = (uint8_t)bits;
+	m->index_mask = (uint32_t)((UINT64_C(1) << bits) - 1);
+	m->distance_bits = (uint8_t)(rest < DISTANCE_BITS ? rest : DISTANCE_BITS);
+	m->print_bits = (uint8_t)(rest - m->distance_bits);
+	m->far = (UINT64_C(1) << m->distance_bits) - 1;
+}
+
+/* The same rows in COUNT slots, which have room for INDEX. */
+static void
+rebuild(struct map *m, uint64_t count, uint32_t index)
+{
+	struct map old = *m;
+
+	m->slots = mem_alloc(count * sizeof(*m->slots));
 	m->mask = count - 1;
+	divide(m, index);
+	for (uint64_t i = 0; old.slots && i <= old.mask; i++) {
+		if (old.slots[i]) {
+			uint32_t row = index_of(&old, old.slots[i]);
+
+			place(m, m->hash(m->arg, row), row);
+		}
+	}
+	mem_free(old.slots);
 }
 
 void
@@ -54,8 +111,10 @@ map_put(struct map *m, uint64_t hash, uint32_t index)
 {
 	CHECK(index != MAP_NONE, index);
 	if (!m->slots || (m->used + 1) * 4 > (m->mask + 1) * 3)
-		grow(m);
-	place(m->slots, m->mask, hash, index + 1);
+		rebuild(m, m->slots ? (m->mask + 1) * 2 : MAP_SMALLEST, index);
+	else if (index + 1 > m->index_mask)
+		rebuild(m, m->mask + 1, index);
+	place(m, hash, index);
 	m->used++;
 }
 
@@ -67,12 +126,23 @@ static void
 close_hole(struct map *m, uint64_t hole)
 {
 	for (uint64_t at = (hole + 1) & m->mask; m->slots[at]; at = (at + 1) & m->mask) {
-		uint64_t home = m->hash(m->arg, m->slots[at] - 1) & m->mask;
+		uint64_t distance = distance_of(m, m->slots[at]);
+		uint64_t gap = (at - hole) & m->mask;
 
-		if (((at - home) & m->mask) >= ((at - hole) & m->mask)) {
-			m->slots[hole] = m->slots[at];
-			hole = at;
+		if (distance < m->far) {
+			if (distance < gap)
+				continue;
+			m->slots[hole] = m->slots[at] - (uint32_t)(gap << m->index_bits);
+		} else {
+			uint32_t index = index_of(m, m->slots[at]);
+			uint64_t hash = m->hash(m->arg, index);
+
+			distance = (at - hash) & m->mask;
+			if (distance < gap)
+				continue;
+			m->slots[hole] = slot_of(m, hash, distance - gap, index);
 		}
+		hole = at;
 	}
 	m->slots[hole] = 0;
 }
@@ -83,7 +153,7 @@ map_del(struct map *m, uint64_t hash, uint32_t index)
 	uint64_t at = hash & m->mask;
 
 	CHECK(m->used > 0, index);
-	while (m->slots[at] != index + 1) {
+	while (m->slots[at] == 0 || index_of(m, m->slots[at]) != index) {
 		CHECK(m->slots[at] != 0, index);
 		at = (at + 1) & m->mask;
 	}
@@ -105,11 +175,15 @@ map_next(const struct map *m, struct map_probe *probe)
 
 	if (!m->slots)
 		return MAP_NONE;
-	slot = m->slots[probe->at];
-	if (!slot)
-		return MAP_NONE;
-	probe->at = (probe->at + 1) & m->mask;
-	return slot - 1;
+	while ((slot = m->slots[probe->at]) != 0) {
+		uint64_t distance = (probe->at - probe->hash) & m->mask;
+		uint32_t like = slot_of(m, probe->hash, distance, 0);
+
+		probe->at = (probe->at + 1) & m->mask;
+		if ((uint64_t)(like ^ slot) >> m->index_bits == 0)
+			return index_of(m, slot);
+	}
+	return MAP_NONE;
 }
 
 size_t

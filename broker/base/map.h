@@ -4,7 +4,8 @@
  * The map stores only 32-bit indexes (of rows in the caller's array) and asks the caller
  * for the hash of a row when it grows or moves one, so an entry costs about 6 bytes.  Linear
  * probing, deletion by moving back, load at most 3/4.  Several rows may share a hash: a
- * look-up walks the candidates with map_first()/map_next() and the caller compares.
+ * look-up walks the candidates with map_first()/map_next() and the caller compares.  What an
+ * index leaves of the four bytes keeps most others from being candidates at all.
  * Order of iteration is not offered: decisions must not depend on it.
  */
 #ifndef MAP_H
@@ -17,9 +18,14 @@
 typedef uint64_t (*map_hash_fn)(const void *arg, uint32_t index);
 
 struct map {
-	uint32_t *slots; /* index + 1; 0 is free */
+	uint32_t *slots; /* fingerprint, distance, index + 1; 0 is free */
 	uint64_t mask;
 	uint64_t used;
+	uint64_t far; /* the greatest distance that a slot can say */
+	uint32_t index_mask;
+	uint8_t index_bits;
+	uint8_t distance_bits;
+	uint8_t print_bits;
 	map_hash_fn hash;
 	const void *arg;
 };

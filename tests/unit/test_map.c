@@ -135,6 +135,70 @@ START_TEST(an_entry_costs_about_six_bytes)
 }
 END_TEST
 
+static uint64_t
+hash_of_index(const void *arg, uint32_t index)
+{
+	(void)arg;
+	return hash_u64(index);
+}
+
+static uint32_t
+candidates(const struct map *m, uint64_t hash, uint32_t index)
+{
+	struct map_probe probe;
+	uint32_t count = 0;
+
+	for (uint32_t i = map_first(m, hash, &probe); i != MAP_NONE; i = map_next(m, &probe))
+		count += i != index;
+	return count;
+}
+
+/* A look-up that reads the rows of others costs a cache miss for each of them. */
+START_TEST(few_others_are_candidates)
+{
+	struct map m;
+	uint32_t others = 0;
+
+	map_init(&m, hash_of_index, NULL);
+	for (uint32_t i = 0; i < ROWS; i++)
+		map_put(&m, hash_u64(i), i);
+	for (uint32_t i = 0; i < 2 * ROWS; i++)
+		others += candidates(&m, hash_u64(i), i);
+	ck_assert_uint_lt(others, ROWS / 100);
+	map_done(&m);
+}
+END_TEST
+
+START_TEST(indexes_of_every_width_are_kept)
+{
+	struct map m;
+
+	map_init(&m, hash_of_index, NULL);
+	for (unsigned bit = 0; bit < 32; bit++) {
+		for (uint32_t i = 0; i < 9; i++)
+			map_put(&m, hash_u64((1u << bit) * 3 / 2 + i + 40 * bit),
+				(1u << bit) * 3 / 2 + i + 40 * bit);
+		for (unsigned b = 0; b <= bit; b++)
+			for (uint32_t i = 0; i < 9; i++) {
+				uint32_t index = (1u << b) * 3 / 2 + i + 40 * b;
+				struct map_probe probe;
+				uint32_t at = map_first(&m, hash_u64(index), &probe);
+
+				while (at != index) {
+					ck_assert_uint_ne(at, MAP_NONE);
+					at = map_next(&m, &probe);
+				}
+			}
+	}
+	for (unsigned bit = 0; bit < 32; bit++)
+		for (uint32_t i = 0; i < 9; i++)
+			map_del(&m, hash_u64((1u << bit) * 3 / 2 + i + 40 * bit),
+				(1u << bit) * 3 / 2 + i + 40 * bit);
+	ck_assert_uint_eq(m.used, 0);
+	map_done(&m);
+}
+END_TEST
+
 /* Run in a process of its own, which must die: going on would corrupt the index. */
 START_TEST(deleting_what_is_not_there_is_a_bug)
 {
@@ -160,6 +224,8 @@ main(void)
 	tcase_add_test(tcase, survives_keys_that_collide);
 	tcase_add_test(tcase, runs_wrap_around_the_end);
 	tcase_add_test(tcase, an_entry_costs_about_six_bytes);
+	tcase_add_test(tcase, few_others_are_candidates);
+	tcase_add_test(tcase, indexes_of_every_width_are_kept);
 	tcase_add_test_raise_signal(tcase, deleting_what_is_not_there_is_a_bug, SIGABRT);
 	suite_add_tcase(suite, tcase);
 	runner = srunner_create(suite);
