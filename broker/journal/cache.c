@@ -124,19 +124,38 @@ cache_drop_segment(struct journal *j, uint64_t number)
 /* ---- fetch -------------------------------------------------------------------------------------- */
 
 static int
-decode_half(struct journal *j, const uint8_t *p, struct place place, const struct half **ret_half)
+decode_half(struct journal *j, const struct record *r, const struct half **ret_half)
 {
 	static const struct half none;
-	struct record r;
 	struct entry *e = &j->fetched;
-	uint64_t segment = place.lsn / j->segment_bytes;
 
-	if (record_open(str_from(p, place.len), segment, place.lsn, &r) || r.len != place.len)
-		return ERR_CORRUPT;
-	if (record_decode(&r, j->scratch, e))
+	if (record_decode(r, j->scratch, e))
 		return ERR_CORRUPT;
 	*ret_half = e->type == ENTRY_HALF ? &e->half.half : e->type == ENTRY_COPY ? &e->copy.half : &none;
 	return *ret_half == &none ? ERR_NOTFOUND : 0;
+}
+
+/* From bytes that the disk gave: verified. */
+static int
+read_half(struct journal *j, const uint8_t *p, struct place place, const struct half **ret_half)
+{
+	uint64_t segment = place.lsn / j->segment_bytes;
+	struct record r;
+
+	if (record_open(str_from(p, place.len), segment, place.lsn, &r) || r.len != place.len)
+		return ERR_CORRUPT;
+	return decode_half(j, &r, ret_half);
+}
+
+/* From bytes that we encoded and that never left this memory. */
+static int
+cached_half(struct journal *j, const uint8_t *p, struct place place, const struct half **ret_half)
+{
+	struct record r;
+
+	if (record_open_ours(str_from(p, place.len), place.lsn, &r) || r.len != place.len)
+		return ERR_CORRUPT;
+	return decode_half(j, &r, ret_half);
 }
 
 static bool
@@ -209,7 +228,7 @@ journal_fetch(struct journal *j, struct place place, uint64_t token, const struc
 	p = cache_find(j, place.lsn, place.len);
 	if (p) {
 		j->stats.fetch_hits++;
-		return decode_half(j, p, place, ret_half);
+		return cached_half(j, p, place, ret_half);
 	}
 	if (!segment_find(j, place.lsn / j->segment_bytes))
 		return ERR_NOTFOUND;
@@ -219,7 +238,7 @@ journal_fetch(struct journal *j, struct place place, uint64_t token, const struc
 	if (s && s->state == SLOT_READY) {
 		j->stats.fetch_hits++;
 		s->used = ++j->slot_clock;
-		return decode_half(j, s->mem + (place.lsn - s->lsn), place, ret_half);
+		return read_half(j, s->mem + (place.lsn - s->lsn), place, ret_half);
 	}
 	if (!s) {
 		s = slot_take(j);
@@ -289,7 +308,7 @@ cache_read_done(struct journal *j, size_t slot, const struct disk_done *done)
 		mem_free(w);
 		if (!bad)
 			bad = covers(s, place) ?
-				      decode_half(j, s->mem + (place.lsn - s->lsn), place, &half) :
+				      read_half(j, s->mem + (place.lsn - s->lsn), place, &half) :
 				      ERR_CORRUPT;
 		err = err ? err : bad == ERR_NOTFOUND ? 0 : bad;
 		j->client->fetched(j->arg, token, bad, bad ? NULL : half);

@@ -40,6 +40,8 @@ struct record {
  * ERR_MALFORMED.  Nothing is verified: bound it before reading so far.
  */
 int record_length(struct str bytes, uint64_t *ret_len) MUSTUSE;
+/* The record that begins with BYTES, which we encoded and which never left our memory. */
+int record_open_ours(struct str bytes, uint64_t lsn, struct record *ret_record) MUSTUSE;
 /* The record that begins with BYTES, verified.  ERR_CORRUPT. */
 int record_open(struct str bytes, uint64_t segment, uint64_t lsn, struct record *ret_record) MUSTUSE;
 
