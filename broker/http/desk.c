@@ -227,7 +227,8 @@ void
 desk_tally(struct desk *s, int64_t now_ns)
 {
 	s->wall_ms = wall_ms();
-	tally_sample(&s->tally, core_stats(loop_core(s->loop)), now_ns);
+	if (tally_due(&s->tally, now_ns))
+		tally_sample(&s->tally, core_stats(loop_core(s->loop)), now_ns);
 }
 
 void

@@ -130,12 +130,16 @@ sample_of(const struct core_stats *s, int64_t now_ns)
 	return x;
 }
 
+bool
+tally_due(const struct tally *t, int64_t now_ns)
+{
+	return !t->sample_count ||
+	       now_ns - t->samples[(t->sample_count - 1) % TALLY_SAMPLES].ns >= NS_PER_S;
+}
+
 void
 tally_sample(struct tally *t, const struct core_stats *stats, int64_t now_ns)
 {
-	if (t->sample_count &&
-	    now_ns - t->samples[(t->sample_count - 1) % TALLY_SAMPLES].ns < NS_PER_S)
-		return;
 	t->samples[t->sample_count++ % TALLY_SAMPLES] = sample_of(stats, now_ns);
 }
 

@@ -61,7 +61,8 @@ struct tally {
 
 /* A note of this turn, at WALL_MS. */
 void tally_note(struct tally *t, const struct note *note, uint64_t wall_ms);
-/* Once a turn: keeps a sample when the last is a second old. */
+/* Is the last sample a second old? */
+bool tally_due(const struct tally *t, int64_t now_ns);
 void tally_sample(struct tally *t, const struct core_stats *stats, int64_t now_ns);
 /* Counter differences per second between the oldest sample kept and STATS. */
 struct tally_rates {

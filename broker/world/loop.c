@@ -77,35 +77,55 @@ port_describe(void *arg, struct str topic)
 	relay_describe(l->relay, topic);
 }
 
+/* Of the ordinary life of a transaction: several for each, so told only to who traces. */
+static bool
+is_routine(enum note_kind kind)
+{
+	switch (kind) {
+	case NOTE_TRANSITION:
+	case NOTE_CHECK_SENT:
+	case NOTE_CHECK_ANSWERED:
+	case NOTE_PUBLISHED:
+		return true;
+	case NOTE_CONTRADICTION:
+	case NOTE_UNPUBLISHABLE:
+	case NOTE_LANE_FROZEN:
+	case NOTE_LANE_RESUMED:
+	case NOTE_GROUP_SILENT:
+	case NOTE_FOREIGN_CLUSTER:
+	case NOTE_TOPIC_ANEW:
+	case NOTE_KEYS_FULL:
+		return false;
+	}
+	return false;
+}
+
 /* What operators must hear of is logged here, once, with its ids; the rest is for traces. */
 static void
 log_note(const struct note *n)
 {
 	char gid[GID_TEXT];
 
+	if (is_routine(n->kind) && !log_enabled(LOG_TRACE))
+		return;
 	gid_format(n->gid, gid);
 	switch (n->kind) {
 	case NOTE_TRANSITION:
-		if (log_enabled(LOG_TRACE))
-			log_write(LOG_TRACE, "transition", "gid=%s seq=%llu from=%s to=%s event=%s", gid,
-				  (unsigned long long)n->gid.lo,
-				  n->from ? txn_state_name(n->from) : "none", txn_state_name(n->to),
-				  txn_event_name(n->event));
+		log_write(LOG_TRACE, "transition", "gid=%s seq=%llu from=%s to=%s event=%s", gid,
+			  (unsigned long long)n->gid.lo, n->from ? txn_state_name(n->from) : "none",
+			  txn_state_name(n->to), txn_event_name(n->event));
 		break;
 	case NOTE_CHECK_SENT:
-		if (log_enabled(LOG_TRACE))
-			log_write(LOG_TRACE, "check sent", "gid=%s peer=%llu number=%lld", gid,
-				  (unsigned long long)n->peer, (long long)n->value);
+		log_write(LOG_TRACE, "check sent", "gid=%s peer=%llu number=%lld", gid,
+			  (unsigned long long)n->peer, (long long)n->value);
 		break;
 	case NOTE_CHECK_ANSWERED:
-		if (log_enabled(LOG_TRACE))
-			log_write(LOG_TRACE, "check answered", "gid=%s peer=%llu answer=%lld", gid,
-				  (unsigned long long)n->peer, (long long)n->value);
+		log_write(LOG_TRACE, "check answered", "gid=%s peer=%llu answer=%lld", gid,
+			  (unsigned long long)n->peer, (long long)n->value);
 		break;
 	case NOTE_PUBLISHED:
-		if (log_enabled(LOG_TRACE))
-			log_write(LOG_TRACE, "published", "gid=%s topic=%s partition=%d offset=%lld",
-				  gid, log_q(n->text), (int)n->partition, (long long)n->value);
+		log_write(LOG_TRACE, "published", "gid=%s topic=%s partition=%d offset=%lld", gid,
+			  log_q(n->text), (int)n->partition, (long long)n->value);
 		break;
 	case NOTE_CONTRADICTION:
 		log_warn("a decision contradicts the one that stands, refusing", "gid=%s by=%s", gid,
