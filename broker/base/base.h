@@ -24,6 +24,8 @@
 
 #define MUSTUSE __attribute__((warn_unused_result))
 #define PRINTF(fmt, args) __attribute__((format(printf, fmt, args)))
+/* For a large local that is filled before it is read: we build with all locals zeroed. */
+#define UNINITIALIZED __attribute__((uninitialized))
 #define ARRAY_LEN(a) (sizeof(a) / sizeof((a)[0]))
 #define CONTAINER_OF(ptr, type, member) ((type *)(void *)((char *)(ptr)-offsetof(type, member)))
 

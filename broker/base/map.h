@@ -44,6 +44,14 @@ void map_del(struct map *m, uint64_t hash, uint32_t index);
 /* The first row whose hash may be HASH, or MAP_NONE; then the next ones. */
 uint32_t map_first(const struct map *m, uint64_t hash, struct map_probe *ret_probe);
 uint32_t map_next(const struct map *m, struct map_probe *probe);
+/* Fetches what a look-up of HASH will read, so that other work hides the cache miss. */
+static inline void
+map_prefetch(const struct map *m, uint64_t hash)
+{
+	if (m->slots)
+		__builtin_prefetch(&m->slots[hash & m->mask], 1);
+}
+
 size_t map_bytes(const struct map *m);
 
 #endif /* MAP_H */

@@ -197,11 +197,14 @@ void
 core_durable(struct core *c, uint64_t lsn)
 {
 	while (c->pending_first < c->pending_end) {
+		uint64_t behind = c->pending_first + CORE_AHEAD;
+		const struct pending *ahead = &c->pending[behind & (c->pending_cap - 1)];
 		struct pending p = c->pending[c->pending_first & (c->pending_cap - 1)];
 
 		if (p.lsn > lsn)
 			break;
 		c->pending_first++;
+		core_timeline_prefetch(c, ahead->next.seq);
 		pending_run(c, &p);
 	}
 	if (c->started)
@@ -348,8 +351,12 @@ static void
 decide_ends(struct core *c)
 {
 	for (uint32_t i = 0; i < c->ends.count; i++) {
-		struct wait wait = core_handle(c, &c->ends.items[i]);
+		struct wait wait;
 
+		if (i + CORE_AHEAD < c->ends.count &&
+		    c->ends.items[i + CORE_AHEAD].kind == REQUEST_END)
+			table_prefetch_row(&c->table, c->ends.items[i + CORE_AHEAD].end.seq);
+		wait = core_handle(c, &c->ends.items[i]);
 		if (wait.kind != WAIT_NOT)
 			core_defer(c, &c->ends.items[i], wait);
 	}

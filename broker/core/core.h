@@ -74,6 +74,7 @@ struct half_request {
 				  * message's partition is wanted (-1: by key, else `spread`) */
 	bool plain;		 /* not transactional: committed at once                  */
 	struct gid again;	 /* the message carries this __transactionId__; zero: none  */
+	uint64_t key_hash;	 /* the core's to fill                                     */
 };
 
 /*

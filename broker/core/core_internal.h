@@ -140,6 +140,8 @@ struct db {
 	struct mark mark;
 };
 
+#define CORE_AHEAD 8 /* requests between asking for memory and needing it */
+
 #define TIMELINE_EVENTS 65536u
 
 struct timeline_slot {
@@ -350,6 +352,13 @@ void core_audit_chain(struct core *c, const struct entry_audit *a, const uint8_t
 void core_view(const struct core *c, const struct row *row, struct row_view *ret_view);
 uint64_t core_etag(const struct core *c, const struct row *row);
 void core_timeline_add(struct core *c, const struct note *n);
+
+static inline void
+core_timeline_prefetch(const struct core *c, uint64_t seq)
+{
+	__builtin_prefetch(&c->timeline_heads[hash_u64(seq) % TIMELINE_EVENTS], 1);
+}
+
 /* Moves MARK to the first undecided of database DB (-1: any); NULL: there is none before it. */
 const struct row *core_mark(struct core *c, struct mark *mark, int32_t db, uint32_t *budget);
 

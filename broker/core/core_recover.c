@@ -586,6 +586,7 @@ start_undecided(struct core *c, uint32_t index)
 	core_time(c, index);
 	c->groups.groups[row->group].waiting++;
 	c->undecided++;
+	table_undecided(&c->table, row->txn.seq, true);
 }
 
 static void

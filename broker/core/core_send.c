@@ -368,7 +368,7 @@ static int
 append_new(struct core *c, const struct half *h, const uint32_t *topics, bool plain,
 	   struct place *ret_place)
 {
-	struct part parts[LIMIT_MESSAGES];
+	struct part parts[LIMIT_MESSAGES] UNINITIALIZED;
 	struct entry e = { .type = ENTRY_HALF, .half = { *h, topics } };
 
 	if (!plain)
@@ -412,7 +412,7 @@ row_new(struct core *c, const struct half_request *r, const struct half *h, cons
 	row->count = h->count & 511;
 	row->lsn = place.lsn;
 	row->len = place.len;
-	row->key_hash = core_key_hash(c, h->group, h->key);
+	row->key_hash = r->key_hash;
 	row->body = h->body_hash.lo & ((UINT64_C(1) << 44) - 1);
 	row->group = group & ((1u << 20) - 1);
 	row->partition = h->messages[0].partition;
@@ -440,6 +440,7 @@ row_new(struct core *c, const struct half_request *r, const struct half *h, cons
 		row->peer = (uint32_t)r->to.peer;
 		row->db = core_db(c, h->has_db_id, h->db_id);
 		c->undecided++;
+		table_undecided(&c->table, row->txn.seq, true);
 	}
 	table_key(&c->table, index);
 	return index;
@@ -523,7 +524,7 @@ core_half_durable(struct core *c, const struct pending *p)
 struct wait
 core_do_half(struct core *c, struct half_request *r)
 {
-	uint32_t topics[LIMIT_MESSAGES];
+	uint32_t topics[LIMIT_MESSAGES] UNINITIALIZED;
 	const char *why = NULL;
 	enum answer_code code = half_limits(c, r, &why);
 	uint32_t known;
@@ -532,7 +533,7 @@ core_do_half(struct core *c, struct half_request *r)
 		refuse(c, r->to, code, why);
 		return DONE;
 	}
-	known = table_find_key(&c->table, core_key_hash(c, r->half.group, r->half.key));
+	known = table_find_key(&c->table, r->key_hash);
 	if (known != ROW_NONE) {
 		const struct row *row = core_row(c, known);
 

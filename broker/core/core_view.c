@@ -170,11 +170,15 @@ core_list(struct core *c, const struct list_query *q, struct list_page *ret_page
 const struct row *
 core_mark(struct core *c, struct mark *mark, int32_t db, uint32_t *budget)
 {
+	if (!c->started) /* who is undecided is not counted yet */
+		return NULL;
 	for (;;) {
-		uint64_t seq = 0;
-		uint32_t index = table_walk(&c->table, mark->seq, false, budget, &seq);
+		uint64_t seq = table_undecided_from(&c->table, mark->seq);
+		uint32_t index = ROW_NONE;
 		const struct row *row;
 
+		if (seq)
+			index = table_walk(&c->table, seq, false, budget, &seq);
 		if (index == ROW_NONE) {
 			mark->seq = seq ? seq : c->next_seq;
 			if (!seq)

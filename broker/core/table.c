@@ -40,6 +40,15 @@ table_done(struct table *t)
 	*t = (struct table){ 0 };
 }
 
+static void
+prefetch_row(const struct table *t, uint32_t index)
+{
+	const char *row = (const char *)table_row(t, index);
+
+	__builtin_prefetch(row, 1);
+	__builtin_prefetch(row + sizeof(struct row) - 1, 1);
+}
+
 static uint32_t
 row_take(struct table *t)
 {
@@ -47,6 +56,8 @@ row_take(struct table *t)
 
 	if (index != ROW_NONE) {
 		t->row_free = table_row(t, index)->link;
+		if (t->row_free != ROW_NONE)
+			prefetch_row(t, t->row_free);
 		return index;
 	}
 	if (t->row_count % TABLE_CHUNK == 0) {
@@ -63,6 +74,8 @@ part_take(struct table *t)
 
 	if (index != PART_NONE) {
 		t->part_free = table_part(t, index)->next;
+		if (t->part_free != PART_NONE)
+			__builtin_prefetch(table_part(t, t->part_free), 1);
 		return index;
 	}
 	if (t->part_count % TABLE_CHUNK == 0) {
@@ -120,7 +133,7 @@ span_add(struct table *t, uint64_t seq)
 		}
 		memmove(t->spans + at + 1, t->spans + at,
 			(t->span_count - at) * sizeof(*t->spans));
-		t->spans[at] = (struct span){ number, 0 };
+		t->spans[at] = (struct span){ number, 0, 0 };
 		t->span_count++;
 		t->span_empty++;
 	}
@@ -133,7 +146,7 @@ span_del(struct table *t, uint64_t seq)
 {
 	uint32_t at = span_at(t, seq >> TABLE_SPAN_BITS);
 
-	CHECK(at < t->span_count && t->spans[at].live > 0, seq);
+	CHECK(at < t->span_count && t->spans[at].live > t->spans[at].undecided, seq);
 	if (--t->spans[at].live == 0 && ++t->span_empty > 64 + t->span_count / 2)
 		spans_squeeze(t);
 }
@@ -187,6 +200,16 @@ table_find(const struct table *t, uint64_t seq)
 	return index == MAP_NONE ? ROW_NONE : index;
 }
 
+void
+table_prefetch_row(const struct table *t, uint64_t seq)
+{
+	struct map_probe probe;
+	uint32_t index = map_first(&t->by_seq, hash_u64(seq), &probe);
+
+	if (index != MAP_NONE)
+		prefetch_row(t, index);
+}
+
 uint32_t
 table_find_key(const struct table *t, uint64_t key_hash)
 {
@@ -224,6 +247,33 @@ table_unkey(struct table *t, uint32_t index)
 		return;
 	map_del(&t->by_key, row->key_hash, index);
 	row_clear(row, ROW_KEYED);
+}
+
+void
+table_undecided(struct table *t, uint64_t seq, bool is)
+{
+	uint32_t at = span_at(t, seq >> TABLE_SPAN_BITS);
+
+	CHECK(at < t->span_count && t->spans[at].number == seq >> TABLE_SPAN_BITS, seq);
+	if (is) {
+		t->spans[at].undecided++;
+		CHECK(t->spans[at].undecided <= t->spans[at].live, seq);
+	} else {
+		CHECK(t->spans[at].undecided > 0, seq);
+		t->spans[at].undecided--;
+	}
+}
+
+uint64_t
+table_undecided_from(const struct table *t, uint64_t seq)
+{
+	uint32_t at = span_at(t, seq >> TABLE_SPAN_BITS);
+
+	while (at < t->span_count && !t->spans[at].undecided)
+		at++;
+	if (at == t->span_count)
+		return 0;
+	return max_u64(max_u64(seq, 1), t->spans[at].number << TABLE_SPAN_BITS);
 }
 
 uint32_t

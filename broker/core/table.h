@@ -16,6 +16,7 @@
 #ifndef TABLE_H
 #define TABLE_H
 
+#include "base/hash.h"
 #include "base/map.h"
 #include "core/entry.h"
 
@@ -79,6 +80,7 @@ struct part_node {
 struct span {
 	uint64_t number;	/* sequence >> TABLE_SPAN_BITS */
 	uint32_t live;
+	uint32_t undecided;	/* of those; as table_undecided() was told */
 };
 
 struct table {
@@ -114,6 +116,11 @@ uint32_t table_find_key(const struct table *t, uint64_t key_hash);
 /* Lets the row's key lead to it, and no longer to another. */
 void table_key(struct table *t, uint32_t index);
 void table_unkey(struct table *t, uint32_t index);
+/* The live row SEQ became undecided, or is no longer. */
+void table_undecided(struct table *t, uint64_t seq, bool is);
+/* Where a search for undecided rows from SEQ on may begin: skips spans that have none.  0: no
+ * row from SEQ on is undecided. */
+uint64_t table_undecided_from(const struct table *t, uint64_t seq);
 /* The first row with a sequence >= (or, DOWN, <=) SEQ; looks at up to *BUDGET sequences and lowers
  * it.  ROW_NONE with *ret_seq 0: there is none; else *ret_seq is where to go on. */
 uint32_t table_walk(const struct table *t, uint64_t seq, bool down, uint32_t *budget,
@@ -134,6 +141,21 @@ table_part(const struct table *t, uint32_t index)
 {
 	return &t->part_chunks[index / TABLE_CHUNK][index % TABLE_CHUNK];
 }
+
+/* With millions of rows each step to one is a cache miss: ask for the slot early, then the row. */
+static inline void
+table_prefetch_slot(const struct table *t, uint64_t seq)
+{
+	map_prefetch(&t->by_seq, hash_u64(seq));
+}
+
+static inline void
+table_prefetch_key(const struct table *t, uint64_t key_hash)
+{
+	map_prefetch(&t->by_key, key_hash);
+}
+
+void table_prefetch_row(const struct table *t, uint64_t seq);
 
 /* The I-th part of the row, which has parts. */
 struct part_node *table_part_of(const struct table *t, const struct row *row, uint32_t i);

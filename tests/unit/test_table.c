@@ -94,6 +94,26 @@ START_TEST(a_walk_sees_each_once_in_order)
 }
 END_TEST
 
+/* The oldest undecided one is searched for every second, among millions that are decided. */
+START_TEST(a_search_for_undecided_skips_the_decided)
+{
+	for (uint64_t seq = 1; seq <= 3 * 4096; seq++)
+		table_add(&table, seq);
+	ck_assert_uint_eq(table_undecided_from(&table, 0), 0);
+	table_undecided(&table, 4096 + 5, true);
+	table_undecided(&table, 8192 + 7, true);
+	ck_assert_uint_eq(table_undecided_from(&table, 0), 4096);
+	ck_assert_uint_eq(table_undecided_from(&table, 4096 + 6), 4096 + 6);
+	table_undecided(&table, 4096 + 5, false);
+	ck_assert_uint_eq(table_undecided_from(&table, 0), 8192);
+	ck_assert_uint_eq(table_undecided_from(&table, 3 * 4096 + 1), 0);
+	table_undecided(&table, 8192 + 7, false);
+	ck_assert_uint_eq(table_undecided_from(&table, 0), 0);
+	table_undecided(&table, 3, true);
+	ck_assert_uint_eq(table_undecided_from(&table, 0), 1);
+}
+END_TEST
+
 START_TEST(a_walk_stops_when_its_budget_is_spent)
 {
 	uint32_t budget = 10;
@@ -157,6 +177,7 @@ main(void)
 	tcase_add_test(t, rows_are_found_until_they_are_forgotten);
 	tcase_add_test(t, a_key_leads_to_the_newest_only);
 	tcase_add_test(t, a_walk_sees_each_once_in_order);
+	tcase_add_test(t, a_search_for_undecided_skips_the_decided);
 	tcase_add_test(t, a_walk_stops_when_its_budget_is_spent);
 	tcase_add_test(t, parts_are_a_chain_and_come_back);
 	tcase_add_test(t, a_list_loses_nobody);
