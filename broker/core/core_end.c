@@ -13,7 +13,11 @@ answer_row(struct core *c, struct reply_to to, const struct row *row, enum answe
 	core_answer(c, to, &a);
 }
 
-/* The numbers of the messages: fixed now, in the order of the journal, and never changed. */
+/*
+ * The numbers of the messages: fixed now, in the order of the journal, and never changed.  They are
+ * used up only by numbers_used(), once the record is appended: the append may open a segment,
+ * whose state record must not count a number of which a crash leaves no other trace.
+ */
 static uint32_t
 number_parts(struct core *c, uint32_t index, uint64_t *ret_n)
 {
@@ -35,7 +39,22 @@ number_parts(struct core *c, uint32_t index, uint64_t *ret_n)
 		ret_n[i++] = part->n;
 	}
 	CHECK(i == row->count, row->txn.seq);
+	for (uint32_t p = row->parts; p != PART_NONE; p = table_part(&c->table, p)->next) {
+		const struct part_node *part = table_part(&c->table, p);
+
+		lanes_at(&c->lanes, core_lane(c, part->topic, part->partition))->next_n--;
+	}
 	return i;
+}
+
+static void
+numbers_used(struct core *c, const struct row *row)
+{
+	for (uint32_t p = row->parts; p != PART_NONE; p = table_part(&c->table, p)->next) {
+		const struct part_node *part = table_part(&c->table, p);
+
+		lanes_at(&c->lanes, core_lane(c, part->topic, part->partition))->next_n++;
+	}
 }
 
 void
@@ -64,6 +83,8 @@ core_decision(struct core *c, uint32_t index, const struct txn_step *step,
 	}
 	row_set(row, ROW_PENDING);
 	core_pend(c, &p, core_append(c, &e));
+	if (ev == TXN_COMMIT)
+		numbers_used(c, row);
 #ifdef CANARY_PUBLISH_BEFORE_DURABLE
 	if (ev == TXN_COMMIT)
 		core_push(c, index);

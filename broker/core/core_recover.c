@@ -522,6 +522,7 @@ struct start {
 	size_t owed_count, owed_cap;
 	struct finished *finished;
 	size_t finished_count, finished_cap;
+	uint64_t *known; /* by lane: numbers from its watermark on that some row has */
 };
 
 static bool
@@ -546,6 +547,8 @@ start_committed(struct core *c, struct start *s, uint32_t index)
 		struct part_node *part = table_part(&c->table, p);
 		uint32_t lane = core_lane(c, part->topic, part->partition);
 
+		if (part->n >= lanes_at(&c->lanes, lane)->low)
+			s->known[lane]++;
 		if (part->state == PART_OWED || part->state == PART_RETRIED) {
 			if (marked(c, lane, part)) {
 				part->state = PART_PUBLISHED;
@@ -613,6 +616,25 @@ start_row(struct core *c, struct start *s, uint32_t index)
 		(struct finished){ row->decided_ms, row->txn.seq, index };
 }
 
+/*
+ * From the watermark on every number belongs to a message that is still here: what frees
+ * messages waits for durable marks.  If not, something was forgotten that was owed.
+ */
+static void
+check_lane(struct core *c, const struct start *s, uint32_t number)
+{
+	const struct lane *lane = lanes_at(&c->lanes, number);
+	uint64_t given = lane->next_n - lane->low;
+
+	if (lane->next_n <= lane->low || s->known[number] >= given)
+		return;
+	core_note(c, &(struct note){ .kind = NOTE_RECORD_GONE,
+				     .partition = lane->partition,
+				     .value = (int64_t)(given - s->known[number]),
+				     .lasted_ns = -1,
+				     .text = c->topics.topics[lane->topic].name });
+}
+
 static void
 start_lanes(struct core *c, struct start *s)
 {
@@ -624,6 +646,7 @@ start_lanes(struct core *c, struct start *s)
 		struct lane *lane = lanes_at(&c->lanes, i);
 		uint64_t low = lane->next_n;
 
+		check_lane(c, s, i);
 		lane->marked_low = lane->durable_low = lane->low;
 		if (at < s->owed_count && s->owed[at].lane == i && !s->owed[at].again)
 			low = s->owed[at].n;
@@ -649,10 +672,12 @@ core_start(struct core *c, int64_t now_ns, uint64_t wall_ms)
 	c->settled_ns = now_ns + (int64_t)c->conf.idempotency_window_ms * NS_PER_MS;
 	if (c->done_count)
 		qsort(c->done, c->done_count, sizeof(*c->done), by_lane_and_n);
+	s.known = mem_alloc((c->lanes.count + 1) * sizeof(*s.known));
 	for (uint32_t i = 0; i < c->table.row_count; i++)
 		if (core_row(c, i)->txn.seq)
 			start_row(c, &s, i);
 	start_lanes(c, &s);
+	mem_free(s.known);
 	if (s.finished_count)
 		qsort(s.finished, s.finished_count, sizeof(*s.finished), by_time);
 	for (size_t i = 0; i < s.finished_count; i++)

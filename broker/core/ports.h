@@ -99,6 +99,8 @@ enum note_kind {
 	NOTE_LANE_RESUMED,
 	NOTE_GROUP_SILENT,	/* text = group: transactions wait and nobody is connected */
 	NOTE_FOREIGN_CLUSTER,	/* text = the other cluster's id: all lanes are frozen    */
+	NOTE_RECORD_GONE,	/* text = topic, partition, value = how many: recovery finds
+				 * numbers that were committed, are not marked and have no message */
 	NOTE_TOPIC_ANEW,	/* text = topic, partition, value = offset: below an earlier one */
 	NOTE_KEYS_FULL,		/* limits.keys.memory is reached: half-sends are refused   */
 };

@@ -62,6 +62,8 @@ tally_alarm_name(enum note_kind kind)
 		return "group_silent";
 	case NOTE_FOREIGN_CLUSTER:
 		return "foreign_cluster";
+	case NOTE_RECORD_GONE:
+		return "record_gone";
 	case NOTE_TOPIC_ANEW:
 		return "topic_anew";
 	case NOTE_KEYS_FULL:

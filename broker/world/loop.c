@@ -94,6 +94,7 @@ is_routine(enum note_kind kind)
 	case NOTE_GROUP_SILENT:
 	case NOTE_FOREIGN_CLUSTER:
 	case NOTE_TOPIC_ANEW:
+	case NOTE_RECORD_GONE:
 	case NOTE_KEYS_FULL:
 		return false;
 	}
@@ -148,6 +149,11 @@ log_note(const struct note *n)
 		break;
 	case NOTE_FOREIGN_CLUSTER:
 		log_error("another kafka cluster: all lanes are frozen", "cluster=%s", log_q(n->text));
+		break;
+	case NOTE_RECORD_GONE:
+		log_error("the journal lacks committed messages that it owes: report this as a defect",
+			  "topic=%s partition=%d messages=%lld", log_q(n->text), (int)n->partition,
+			  (long long)n->value);
 		break;
 	case NOTE_TOPIC_ANEW:
 		log_error("the topic was made anew, or kafka lost its end: older records may be gone",

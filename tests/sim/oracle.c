@@ -22,6 +22,7 @@ struct omessage {
 	bool invoked;
 	bool plain_ok;
 	bool undeliverable; /* Kafka refuses it for good, and the broker says so         */
+	int64_t commit_ns;	 /* when that was                                        */
 	uint64_t commit_invoked; /* step of the first commit told for any of its gids; 0 */
 	uint64_t commit_ok;	 /* step of the first END commit that was answered; 0    */
 	uint64_t position;	 /* 1 + order of its first record in Kafka; 0: not there  */
@@ -60,6 +61,15 @@ struct oracle {
 	} *seqs;
 	uint32_t seq_count, seq_room;
 	struct map by_seq;
+	/* escrow-seq's n, of every record, with its lane: none may be missing in the end */
+	struct n_seen {
+		uint32_t topic;
+		int32_t partition;
+		uint64_t n;
+	} *ns;
+	uint32_t n_count, n_room;
+	int64_t window_ns;
+	int64_t now_ns;
 	oracle_shown_fn shown;
 	void *shown_arg;
 	/* one that overtook another while the broker was down and could not be asked */
@@ -115,6 +125,7 @@ oracle_free(struct oracle *o)
 	mem_free(o->messages);
 	mem_free(o->gids);
 	mem_free(o->seqs);
+	mem_free(o->ns);
 	mem_free(o);
 	return NULL;
 }
@@ -291,6 +302,20 @@ oracle_half_ok(struct oracle *o, uint32_t message, struct gid gid, uint64_t aske
 }
 
 void
+oracle_set_window(struct oracle *o, int64_t window_ns)
+{
+	o->window_ns = window_ns;
+}
+
+void
+oracle_half_again(struct oracle *o, uint32_t message)
+{
+	if (o->now_ns - o->messages[message].commit_ns < o->window_ns)
+		oracle_fail(o, "I-2 message %" PRIu32 " is committed, and its half-send was answered SUCCESS",
+			    message);
+}
+
+void
 oracle_local(struct oracle *o, struct gid gid, enum truth truth)
 {
 	struct ogid *g = find_or_add(o, gid, UINT32_MAX);
@@ -314,8 +339,10 @@ oracle_decide_invoked(struct oracle *o, struct gid gid, enum verdict verdict)
 
 	if (verdict == VERDICT_COMMIT) {
 		g->commit_invoked = true;
-		if (g->message != UINT32_MAX && !o->messages[g->message].commit_invoked)
+		if (g->message != UINT32_MAX && !o->messages[g->message].commit_invoked) {
 			o->messages[g->message].commit_invoked = o->step;
+			o->messages[g->message].commit_ns = o->now_ns;
+		}
 	}
 	if (verdict == VERDICT_ROLLBACK)
 		g->rollback_invoked = true;
@@ -376,9 +403,10 @@ overtook(struct oracle *o, uint32_t message, uint32_t before)
 /* ---- the world -------------------------------------------------------------------------- */
 
 void
-oracle_step(struct oracle *o)
+oracle_step(struct oracle *o, int64_t now_ns)
 {
 	o->step++;
+	o->now_ns = now_ns;
 	while (o->suspect_count && o->shown && o->shown(o->shown_arg, o->gids[0].gid) >= 0) {
 		const struct suspect *s = &o->suspects[--o->suspect_count];
 
@@ -415,6 +443,58 @@ header(const struct sink_record *r, const char *name, struct str *ret_value)
 		}
 	}
 	return false;
+}
+
+static void
+keep_n(struct oracle *o, uint32_t message, const struct sink_record *r)
+{
+	struct str seq;
+	char digits[24] = "";
+
+	if (!header(r, "escrow-seq", &seq) || seq.n < 34 || seq.n - 33 >= sizeof(digits))
+		return;
+	memcpy(digits, seq.p + 33, seq.n - 33);
+	if (o->n_count == o->n_room) {
+		o->n_room = o->n_room ? o->n_room * 2 : 256;
+		o->ns = mem_grow(o->ns, o->n_room * sizeof(*o->ns));
+	}
+	o->ns[o->n_count++] = (struct n_seen){ o->messages[message].topic, r->partition,
+					       strtoull(digits, NULL, 10) };
+}
+
+static int
+by_n(const void *a, const void *b)
+{
+	const struct n_seen *x = a, *y = b;
+
+	if (x->topic != y->topic)
+		return x->topic < y->topic ? -1 : 1;
+	if (x->partition != y->partition)
+		return x->partition < y->partition ? -1 : 1;
+	return x->n < y->n ? -1 : x->n > y->n;
+}
+
+/* n is contiguous per partition; only what Kafka refused for good may be missing. */
+static void
+check_contiguous(struct oracle *o)
+{
+	uint64_t gaps = 0, refused = 0;
+
+	if (o->n_count)
+		qsort(o->ns, o->n_count, sizeof(*o->ns), by_n);
+	for (uint32_t i = 0; i < o->n_count; i++) {
+		const struct n_seen *x = &o->ns[i];
+		bool same = i && o->ns[i - 1].topic == x->topic &&
+			    o->ns[i - 1].partition == x->partition;
+		uint64_t before = same ? o->ns[i - 1].n : 0;
+
+		gaps += x->n > before ? x->n - before - 1 : 0;
+	}
+	for (uint32_t i = 0; i < o->message_count; i++)
+		refused += !o->messages[i].position && o->messages[i].invoked;
+	if (gaps > refused)
+		oracle_fail(o, "I-10 %" PRIu64 " escrow-seq are missing, and only %" PRIu64
+			       " messages are not in Kafka", gaps, refused);
 }
 
 /* One escrow-seq belongs to one message for ever, and one message has one escrow-seq. */
@@ -525,6 +605,7 @@ oracle_kafka(struct oracle *o, int64_t offset, const struct sink_record *r)
 	}
 	m = &o->messages[number];
 	check_bytes(o, (uint32_t)number, r);
+	keep_n(o, (uint32_t)number, r);
 	if (!header(r, "escrow-id", &id) || id.n < 34 || gid_parse(str_from(id.p, 32), &gid) != 0) {
 		oracle_fail(o, "I-3 message %lu without a valid escrow-id", number);
 		return;
@@ -633,6 +714,7 @@ oracle_final(struct oracle *o)
 		if (o->messages[i].plain_ok && missing(o, i))
 			oracle_fail(o, "I-7 plain message %" PRIu32 " was answered and never in Kafka", i);
 	}
+	check_contiguous(o);
 }
 
 const struct oracle_counts *

@@ -44,6 +44,12 @@ bool oracle_is_plain(const struct oracle *o, uint32_t message);
 void oracle_half_invoked(struct oracle *o, uint32_t message);
 /* ... and answered SUCCESS with this gid, to an attempt begun at step ASKED. */
 void oracle_half_ok(struct oracle *o, uint32_t message, struct gid gid, uint64_t asked);
+/*
+ * Its commit was answered, it was sent once more by mistake, and that was answered SUCCESS: its
+ * local transaction would run twice.  Within idempotency.window of the commit that must not be.
+ */
+void oracle_half_again(struct oracle *o, uint32_t message);
+void oracle_set_window(struct oracle *o, int64_t window_ns);
 /* The local transaction of that gid: begun, or at an end. */
 void oracle_local(struct oracle *o, struct gid gid, enum truth truth);
 enum truth oracle_truth(const struct oracle *o, struct gid gid);
@@ -59,7 +65,7 @@ void oracle_decide_lost(struct oracle *o, struct gid gid);
 /* ---- what the world saw ---------------------------------------------------------------- */
 
 /* Steps of the simulation, for "before": raised by the world once a step. */
-void oracle_step(struct oracle *o);
+void oracle_step(struct oracle *o, int64_t now_ns);
 uint64_t oracle_now(const struct oracle *o);
 /* A record was appended to Kafka's log. */
 void oracle_kafka(struct oracle *o, int64_t offset, const struct sink_record *r);

@@ -35,6 +35,7 @@ struct job {
 	enum verdict verdict;
 	bool silent;
 	bool repeated;	  /* answered once already, sent again on purpose */
+	bool again;	  /* committed already, and sent again by mistake */
 };
 
 /* An answer to a check that is sent later. */
@@ -307,8 +308,10 @@ on_half_answer(struct producers *p, struct producer *one, struct job *j, const s
 	const struct wire_field *id = wire_field(c, "transactionId");
 	const struct wire_field *msg_id = wire_field(c, "msgId");
 
-	if (c->code != WIRE_SUCCESS) {
-		if (c->code == WIRE_MESSAGE_ILLEGAL || j->tries >= TRIES_MAX)
+	if (j->again && c->code == WIRE_SUCCESS)
+		oracle_half_again(p->oracle, j->message);
+	if (j->again || c->code != WIRE_SUCCESS) {
+		if (j->again || c->code == WIRE_MESSAGE_ILLEGAL || j->tries >= TRIES_MAX)
 			job_over(j); /* decided already, or given up */
 		else
 			j->due_ns = p->now_ns + 200 * NS_PER_MS, j->opaque = 0;
@@ -345,6 +348,16 @@ on_end_answer(struct producers *p, struct producer *one, struct job *j, const st
 		oracle_decide_refused(p->oracle, j->gid, j->verdict);
 	else if (c->code == WIRE_SYSTEM_ERROR)
 		oracle_decide_lost(p->oracle, j->gid);
+	if (c->code == WIRE_SUCCESS && j->verdict == VERDICT_COMMIT &&
+	    rng_sim_chance(&p->rng, p->knobs.repeat_permille)) {
+		uint32_t message = j->message;
+
+		job_over(j);
+		j->message = message;
+		j->again = true;
+		send_half(p, one, j);
+		return;
+	}
 	job_over(j);
 }
 
@@ -505,9 +518,7 @@ job_step(struct producers *p, struct producer *one, struct job *j)
 		if (j->due_ns > p->now_ns)
 			return false;
 		p->counts.timeouts++;
-		if (j->tries >= TRIES_MAX && !oracle_is_plain(p->oracle, j->message))
-			job_over(j);
-		else if (j->tries >= TRIES_MAX)
+		if (j->again || j->tries >= TRIES_MAX)
 			job_over(j);
 		else
 			send_half(p, one, j);

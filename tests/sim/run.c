@@ -100,7 +100,7 @@ draw_conf(struct run *r)
 	c->lane_backoff_ns = 50 * NS_PER_MS;
 	c->lane_backoff_max_ns = 2 * NS_PER_S;
 	j->segment_bytes = UINT64_C(16384) << between(r, 0, 3);
-	j->quota_bytes = j->segment_bytes * between(r, 10, 40);
+	j->quota_bytes = j->segment_bytes * between(r, 6, 40);
 	j->cache_bytes = UINT64_C(4096) << between(r, 0, 6);
 	j->align = rng_sim_chance(&r->rng, 100) ? 512 : 0;
 	j->retention_ms = c->history_retention_ms;
@@ -223,6 +223,9 @@ on_note(void *arg, const struct note *n)
 
 	if (n->kind == NOTE_TRANSITION)
 		oracle_transition(r->oracle, n);
+	if (n->kind == NOTE_RECORD_GONE)
+		oracle_fail(r->oracle, "I-9 %" PRId64 " messages that are owed left with their segment",
+			    n->value);
 }
 
 static int
@@ -416,8 +419,8 @@ step(struct run *r)
 	int err;
 
 	r->result->steps++;
-	oracle_step(r->oracle);
 	pass(r, next_ns(r) - r->clock.now_ns);
+	oracle_step(r->oracle, r->clock.now_ns);
 	if (r->up_ns && r->clock.now_ns >= r->up_ns) {
 		r->up_ns = 0;
 		sink_sim_down(r->sink, false);
@@ -513,6 +516,7 @@ build(struct run *r)
 	sink_sim_set(r->sink, &r->sink_knobs);
 	sink_sim_watch(r->sink, on_append, r);
 	oracle_set_shown(r->oracle, shown, r);
+	oracle_set_window(r->oracle, (int64_t)r->conf.core.idempotency_window_ms * NS_PER_MS);
 	pass(r, 0);
 	log_redirect(trace_clock, trace_line, r);
 	log_setup(r->options->trace || r->options->hash ? LOG_TRACE : LOG_ERROR, LOG_LOGFMT);
