@@ -4,7 +4,7 @@
  *      half-send -> (the local transaction would run here) -> commit, rollback or silence
  *
  * and, when asked to, an answer to the check that follows silence.  Uses client/wire and one
- * blocking socket; reads top to bottom.  For real work there is libescrow.
+ * blocking socket; reads top to bottom.  For real work there are RocketMQ's own clients.
  */
 #include <arpa/inet.h>
 #include <errno.h>
