@@ -19,6 +19,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <inttypes.h>
+#include <malloc.h>
 #include <signal.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -426,6 +427,8 @@ main(int argc, char **argv)
 	if (argc == 2 && strcmp(argv[1], "--version") == 0)
 		return printf("escrowd " ESCROW_VERSION " (" ESCROW_REVISION "), librdkafka %s\n",
 			      sink_real_version()) < 0;
+	/* Else each message given to librdkafka walks and merges all small blocks freed before it. */
+	(void)mallopt(M_MXFAST, 0);
 	if (parse_options(argc, argv, &options) != 0)
 		return usage(stderr, EXIT_CONFIG);
 	if (options.demo && options.what == WHAT_RUN && start_demo(&d, &options) != 0)

@@ -6,6 +6,10 @@
 #include "base/base.h"
 #include "base/log.h"
 
+#include <sys/mman.h>
+
+#define HUGE_PAGE ((uintptr_t)2 << 20)
+
 _Noreturn void
 check_failed(const char *cond, const char *file, int line, uint64_t id)
 {
@@ -23,6 +27,19 @@ out_of_memory(size_t size)
 	abort();
 }
 
+/*
+ * Chunks of rows and the slots of large maps are read here and there: with small pages nearly
+ * every look-up misses the processor's address cache as well.  A wish, so failing is no error.
+ */
+static void
+ask_for_huge_pages(void *p, size_t size)
+{
+	uintptr_t first = ((uintptr_t)p + HUGE_PAGE - 1) & ~(HUGE_PAGE - 1);
+	uintptr_t end = ((uintptr_t)p + size) & ~(HUGE_PAGE - 1);
+
+	(void)madvise((void *)first, end - first, MADV_HUGEPAGE);
+}
+
 void *
 mem_alloc(size_t size)
 {
@@ -31,6 +48,8 @@ mem_alloc(size_t size)
 
 	if (!p)
 		out_of_memory(size);
+	if (size >= 2 * HUGE_PAGE)
+		ask_for_huge_pages(p, size);
 	return p;
 }
 
