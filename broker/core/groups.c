@@ -79,14 +79,21 @@ pool_room(void *pool, uint32_t count, uint32_t *cap, size_t size)
 /* ---- groups ---------------------------------------------------------------------------------- */
 
 uint32_t
-groups_find(const struct groups *g, struct str name)
+groups_find(struct groups *g, struct str name)
 {
 	struct map_probe probe;
-	uint32_t i = map_first(&g->by_name, hash_key(g->secret, name.p, name.n), &probe);
+	uint32_t i;
 
+	if (g->last < g->group_count && g->groups[g->last].used &&
+	    str_eq(groups_name(g, g->last), name))
+		return g->last;
+	i = map_first(&g->by_name, hash_key(g->secret, name.p, name.n), &probe);
 	while (i != MAP_NONE && !str_eq(groups_name(g, i), name))
 		i = map_next(&g->by_name, &probe);
-	return i == MAP_NONE ? GROUP_NONE : i;
+	if (i == MAP_NONE)
+		return GROUP_NONE;
+	g->last = i;
+	return i;
 }
 
 uint32_t

@@ -69,6 +69,7 @@ struct groups {
 
 	struct group *groups;
 	uint32_t group_count, group_cap, group_free, groups_used;
+	uint32_t last;	/* found: most look-ups are for it again */
 	struct map by_name;
 
 	struct peer *peers;
@@ -89,7 +90,7 @@ void groups_init(struct groups *g, const struct table *table, struct hash_secret
 		 uint32_t outstanding_max);
 void groups_done(struct groups *g);
 
-uint32_t groups_find(const struct groups *g, struct str name);
+uint32_t groups_find(struct groups *g, struct str name);
 /* Makes it when it is new; GROUP_NONE at LIMIT_GROUPS.  A group without rows and listeners may be
  * gone after the next call. */
 uint32_t groups_get(struct groups *g, struct str name);

@@ -34,14 +34,20 @@ topics_done(struct topics *t)
 }
 
 uint32_t
-topics_find(const struct topics *t, struct str name)
+topics_find(struct topics *t, struct str name)
 {
 	struct map_probe probe;
-	uint32_t i = map_first(&t->by_name, hash_key(t->secret, name.p, name.n), &probe);
+	uint32_t i;
 
+	if (t->last < t->count && str_eq(t->topics[t->last].name, name))
+		return t->last;
+	i = map_first(&t->by_name, hash_key(t->secret, name.p, name.n), &probe);
 	while (i != MAP_NONE && !str_eq(t->topics[i].name, name))
 		i = map_next(&t->by_name, &probe);
-	return i == MAP_NONE ? TOPIC_NONE : i;
+	if (i == MAP_NONE)
+		return TOPIC_NONE;
+	t->last = i;
+	return i;
 }
 
 int

@@ -25,13 +25,14 @@ struct topics {
 	struct topic *topics;
 	uint32_t count;
 	uint32_t cap;
+	uint32_t last; /* found: most look-ups are for it again */
 	struct map by_name;
 	struct hash_secret secret;
 };
 
 void topics_init(struct topics *t, struct hash_secret secret);
 void topics_done(struct topics *t);
-uint32_t topics_find(const struct topics *t, struct str name);
+uint32_t topics_find(struct topics *t, struct str name);
 /* Sets what is known of topic NUMBER, which is made when it is the next one.  ERR_CORRUPT: a number
  * out of order, or another name.  Returns 1 when something changed, else 0. */
 int topics_set(struct topics *t, uint32_t number, struct str name, int32_t partitions,
