@@ -136,8 +136,12 @@ draw_faults(struct run *r)
 	on |= draw(r, FAULT_WRITE_EIO, 200);
 	if (on)
 		r->eio_permyriad = between(r, 1, 30);
-	if (draw(r, FAULT_ALLOCATE_FULL, 200))
+	if (draw(r, FAULT_ALLOCATE_FULL, 200)) {
 		r->full_permyriad = between(r, 5, 100);
+		/* a disk that is smaller than the quota: marks are dropped, half-sends refused */
+		if (rng_sim_chance(&r->rng, 500))
+			d->capacity = r->conf.journal.segment_bytes * between(r, 4, 8);
+	}
 	if (draw(r, FAULT_DISK_LATE, 300))
 		d->delay_max = between(r, 1, 20);
 	if (draw(r, FAULT_NET_CUT, 300)) {
@@ -282,6 +286,17 @@ pass(struct run *r, int64_t ns)
 	sink_sim_advance(r->sink, r->clock.now_ns);
 }
 
+/* The daemon said that the disk is full, and somebody made room. */
+static bool
+free_the_disk(struct run *r)
+{
+	struct disk_sim_knobs *d = disk_sim_knobs(r->disk);
+	bool was_small = d->capacity != 0;
+
+	d->capacity = 0;
+	return was_small;
+}
+
 /* Starts it, perhaps with a power cut somewhere in the middle of recovery. */
 static void
 raise_up(struct run *r, bool faults)
@@ -304,6 +319,11 @@ raise_up(struct run *r, bool faults)
 			disk_sim_knobs(r->disk)->stop = 0;
 			if (!disk_sim_stopped(r->disk))
 				return;
+		}
+		if (err == ERR_NOSPACE && free_the_disk(r)) {
+			bury(r, false);
+			world.net = net_sim_net(r->net);
+			continue;
 		}
 		if (!trap) {
 			oracle_fail(r->oracle, "the broker does not start again: %s, %s, segment %" PRIu64
@@ -428,6 +448,8 @@ step(struct run *r)
 	producers_step(r->producers, r->clock.now_ns);
 	net_sim_advance(r->net, r->clock.now_ns);
 	err = loop_turn(r->loop, 0);
+	if (err == ERR_NOSPACE && free_the_disk(r))
+		r->excused = true;
 	if (err && r->excused)
 		restart(r, rng_sim_chance(&r->rng, 500), true);
 	else if (err)
@@ -442,6 +464,7 @@ settle(struct run *r)
 
 	d->fail_sync = d->fail_write = d->fail_allocate = d->stop = 0;
 	d->delay_max = 0;
+	d->capacity = 0;
 	r->excused = false;
 	r->net_knobs = (struct net_sim_knobs){ .latency_min_ns = 50000, .latency_max_ns = NS_PER_MS };
 	net_sim_set(r->net, &r->net_knobs);
