@@ -63,6 +63,7 @@ struct relay {
 	int64_t rebuild_ns; /* when; TIME_NEVER: no need */
 	bool refused;       /* publish() said ERR_AGAIN: core_sink_ready() is owed */
 	bool foreign;
+	bool serving;
 };
 
 /* ---- flights ---- */
@@ -297,7 +298,6 @@ on_topic(struct relay *r, const struct sink_event *e)
 	}
 }
 
-/* ERR_FOREIGN only at first contact: later the lanes are frozen and the daemon stays. */
 static int
 on_cluster(struct relay *r, struct str id)
 {
@@ -308,7 +308,7 @@ on_cluster(struct relay *r, struct str id)
 		log_error("this kafka cluster is not the one that the journal belongs to",
 			  "cluster=%s", log_q(id));
 		r->foreign = true;
-		return first ? ERR_FOREIGN : 0;
+		return r->serving ? 0 : ERR_FOREIGN;
 	}
 	if (err)
 		return err;
@@ -420,6 +420,12 @@ relay_poll(struct relay *r, int64_t now_ns)
 	if (r->rebuild_ns != TIME_NEVER && (r->rebuild_ns <= now_ns || !r->stats.in_flight))
 		rebuild(r);
 	return 0;
+}
+
+void
+relay_serve(struct relay *r)
+{
+	r->serving = true;
 }
 
 int64_t

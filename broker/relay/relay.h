@@ -15,6 +15,7 @@
 struct relay;
 
 struct relay_conf {
+	int64_t contact_ns; /* the start waits so long for Kafka to say which cluster it is */
 	int64_t stall_ns; /* the oldest unreported publication is older: rebuild the handle  */
 };
 
@@ -25,8 +26,12 @@ struct relay *relay_free(struct relay *r);
 int relay_publish(struct relay *r, const struct publication *p);
 void relay_describe(struct relay *r, struct str topic);
 
-/* Reads the sink's events.  ERR_FOREIGN: another Kafka cluster than the journal's. */
+/*
+ * Reads the sink's events.  ERR_FOREIGN, only before relay_serve(): another Kafka cluster than the
+ * journal's, and the start ends; later all lanes freeze with an alarm, and the daemon stays.
+ */
 int relay_poll(struct relay *r, int64_t now_ns) MUSTUSE;
+void relay_serve(struct relay *r);
 int64_t relay_deadline_ns(const struct relay *r);
 
 struct relay_stats {

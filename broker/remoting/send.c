@@ -27,6 +27,7 @@ struct parsed {
 	struct str group;
 	struct str unique;
 	struct str sharding;
+	struct str sharding_go;
 	struct str keys;
 	bool half;
 	bool wait;
@@ -49,6 +50,7 @@ enum property {
 	PROPERTY_UNIQ_KEY,
 	PROPERTY_KEYS,
 	PROPERTY_SHARDING,
+	PROPERTY_SHARDING_GO,
 	PROPERTY_WAIT,
 	PROPERTY_IMMUNITY,
 	PROPERTY_AGAIN,
@@ -71,6 +73,7 @@ static const struct {
 	P("KEYS", PROPERTY_KEYS),
 	P("WAIT", PROPERTY_WAIT),
 	P("__SHARDINGKEY", PROPERTY_SHARDING),
+	P("SHARDING_KEY", PROPERTY_SHARDING_GO),
 	P("CHECK_IMMUNITY_TIME_IN_SECONDS", PROPERTY_IMMUNITY),
 	P("__transactionId__", PROPERTY_AGAIN),
 	P("ESCROW_DB", PROPERTY_DB),
@@ -168,6 +171,11 @@ take_property(struct parsed *m, struct str name, struct str value)
 	case PROPERTY_SHARDING:
 		m->sharding = value;
 		return NULL;
+	case PROPERTY_SHARDING_GO: /* the Go client's name of it; published like a user's */
+		m->sharding_go = value;
+		headers_add(m->headers, name, value);
+		m->count++;
+		return NULL;
 	case PROPERTY_WAIT:
 		if (str_eq(value, STR("true")))
 			m->wait = true;
@@ -237,6 +245,8 @@ kafka_key(const struct parsed *m)
 
 	if (m->sharding.n > 0)
 		return m->sharding;
+	if (m->sharding_go.n > 0)
+		return m->sharding_go;
 	while (keys.n > 0 && keys.p[0] == ' ') {
 		keys.p++;
 		keys.n--;

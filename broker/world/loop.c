@@ -309,6 +309,27 @@ recover(struct loop *l, const struct loop_conf *conf, struct journal_fault *ret_
 	return err;
 }
 
+/*
+ * Which Kafka is it?  Another one than the journal's ends the start; one that is away does not, and
+ * costs the start a moment.
+ */
+static int
+meet_kafka(struct loop *l, int64_t patience_ns)
+{
+	struct clock *clock = l->world.clock;
+	int64_t now_ns = clock->ops->mono_ns(clock), until_ns = now_ns + patience_ns;
+	int err = 0;
+
+	while (!err && now_ns < until_ns && !relay_stats(l->relay)->cluster_known) {
+		l->world.net->ops->poll(l->world.net, until_ns - now_ns);
+		now_ns = clock->ops->mono_ns(clock);
+		core_clock(l->core, now_ns, clock->ops->wall_ms(clock));
+		err = relay_poll(l->relay, now_ns);
+	}
+	relay_serve(l->relay);
+	return err;
+}
+
 int
 loop_new(const struct world *world, const struct loop_conf *conf, const struct loop_hooks *hooks,
 	 struct loop **ret_loop, struct journal_fault *ret_fault)
@@ -326,16 +347,22 @@ loop_new(const struct world *world, const struct loop_conf *conf, const struct l
 		goto fail;
 	world->disk->ops->wake(world->disk, on_disk, world->net);
 	l->relay = relay_new(l->core, world->sink, &conf->relay);
+	if (world->sink->ops->fd(world->sink) >= 0) {
+		err = world->net->ops->watch_fd(world->net, world->sink->ops->fd(world->sink));
+		if (err)
+			goto fail;
+	}
+	err = meet_kafka(l, conf->relay.contact_ns);
+	if (err) {
+		snprintf(ret_fault->text, sizeof(ret_fault->text),
+			 "the journal belongs to another Kafka cluster than kafka.bootstrap.servers leads to");
+		goto fail;
+	}
 	err = remoting_new(l->core, world->net, &conf->remoting, &l->remoting);
 	if (err) {
 		snprintf(ret_fault->text, sizeof(ret_fault->text), "cannot listen on %s: %s",
 			 conf->remoting.listen, err_text(err));
 		goto fail;
-	}
-	if (world->sink->ops->fd(world->sink) >= 0) {
-		err = world->net->ops->watch_fd(world->net, world->sink->ops->fd(world->sink));
-		if (err)
-			goto fail;
 	}
 	l->serving = true;
 	*ret_loop = l;

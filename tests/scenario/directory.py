@@ -67,7 +67,7 @@ def another_kafka(world):
 	mine = world.daemon.settings["kafka.bootstrap.servers"]
 	world.daemon.settings["kafka.bootstrap.servers"] = other.address
 	try:
-		words = world.daemon.refuses_to_start(ready=True)	# it may serve until Kafka has said who it is
+		words = world.daemon.refuses_to_start()
 		if "cluster" not in words.lower():
 			raise world.lab.Failed("the refusal does not say why: " + words)
 	finally:

@@ -221,7 +221,17 @@ START_TEST(a_foreign_cluster_ends_the_start_and_later_stops_publishing)
 	ck_assert_int_eq(relay_poll(w.relay, w.now_ns), ERR_FOREIGN);
 	world_done(&w);
 
+	/* Kafka was away at the start, and is another one when it comes. */
+	world_init(&w);
+	relay_serve(w.relay);
+	w.core.cluster_answer = ERR_FOREIGN;
+	say(&w, (struct sink_event){ .kind = SINK_CLUSTER, .text = STR("c2") });
+	ck_assert_str_eq(turn(&w, 0), "cluster c2\n");
+	ck_assert_int_eq(publish(&w, 1), ERR_AGAIN);
+	world_done(&w);
+
 	world_up(&w);
+	relay_serve(w.relay);
 	w.core.cluster_answer = ERR_FOREIGN;
 	say(&w, (struct sink_event){ .kind = SINK_CLUSTER, .text = STR("c2") });
 	ck_assert_str_eq(turn(&w, 0), "cluster c2\n");

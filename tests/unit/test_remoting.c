@@ -481,6 +481,35 @@ look_at_half(void)
 	ck_assert_str_eq(header_of(r, "KEYS"), "k1 k2");
 }
 
+static void
+look_at_go_key(void)
+{
+	if (fake.half_count == 0)
+		return;
+	ck_assert(str_eq(fake.halves[0].half.messages[0].key, STR("s1")));
+	ck_assert_str_eq(header_of(&fake.halves[0], "SHARDING_KEY"), "s1");
+}
+
+/* Would lose: the order of what a Go producer sends under one sharding key. */
+START_TEST(the_sharding_key_of_the_go_client_is_the_kafka_key)
+{
+	struct wire_command c;
+	struct peer *p;
+
+	begin();
+	p = dial();
+	fake.decide = look_at_go_key;
+
+	half_send(&c, WIRE_JSON, WIRE_SEND,
+		  STR("TRAN_MSG\1true\2UNIQ_KEY\1K1\2KEYS\1k1\2SHARDING_KEY\1s1\2"), STR("x"),
+		  WIRE_SYS_PREPARED);
+	post(p, &c);
+	turns(3);
+	ck_assert_uint_gt(fake.half_total, 0);
+	end();
+}
+END_TEST
+
 START_TEST(a_half_send_reaches_the_core_whole)
 {
 	static const struct {
@@ -1440,9 +1469,9 @@ END_TEST
 UNIT("remoting", who_waited_for_receive_memory_goes_on, what_came_before_garbage_is_still_answered,
      the_vip_port_names_the_main_one, any_bytes_mean_the_same_however_they_are_split,
      a_route_names_one_broker_without_a_blank, what_cannot_be_served_is_not_started,
-     a_half_send_reaches_the_core_whole, what_is_refused_is_refused_before_the_core,
-     one_way_requests_are_never_answered, a_compressed_body_is_the_same_message,
-     decisions_reach_the_core_and_answers_the_client,
+     a_half_send_reaches_the_core_whole, the_sharding_key_of_the_go_client_is_the_kafka_key,
+     what_is_refused_is_refused_before_the_core, one_way_requests_are_never_answered,
+     a_compressed_body_is_the_same_message, decisions_reach_the_core_and_answers_the_client,
      a_refused_half_send_tells_which_transaction_won, the_watermark_is_told,
      a_group_comes_and_goes_with_its_heartbeats, a_check_is_the_message_that_was_sent,
      a_typical_message_keeps_next_to_nothing_for_its_checks,
