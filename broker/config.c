@@ -24,7 +24,7 @@
 /* The fixed ones: what nobody has had a reason to set. */
 #define RECEIVE_BYTES (UINT64_C(256) << 20) /* input buffers of all connections together */
 #define STALL_NS      (60 * NS_PER_S) /* Kafka's client is rebuilt when it gave no report so long */
-#define CONTACT_NS (2 * NS_PER_S) /* a Kafka that is there answers in a few milliseconds */
+#define CONTACT_NS    (2 * NS_PER_S)  /* a Kafka that is there answers in a few milliseconds */
 /*
  * What a record has beyond "plain value, key and headers": our own headers with a producer group
  * of 255 bytes, and Kafka's framing of record and batch.

@@ -15,7 +15,7 @@
  */
 #include "base/map.h"
 
-#define MAP_SMALLEST 16
+#define MAP_SMALLEST  16
 #define DISTANCE_BITS 5u
 
 /* What a slot says of a row with HASH that lies DISTANCE behind its home. */

@@ -262,7 +262,7 @@ struct core_stats {
 	uint64_t undecided_oldest_ms;	/* wall clock of its arrival; 0: none              */
 	uint64_t deferred;
 	uint64_t ticks;			/* calls of core_decide(), so looks at the timers */
-	uint64_t timer_visits;		/* timer entries looked at in them: an idle one looks at one */
+	uint64_t timer_visits;		/* timer entries seen in them; an idle one sees one */
 	uint64_t groups;
 	bool foreign_cluster;
 	bool keys_full;

@@ -128,7 +128,8 @@ bool lanes_next(struct lanes *l, uint32_t lane, struct lane_item *ret_item);
 uint64_t lanes_sent(struct lanes *l, uint32_t lane);
 /* What became of the message at POSITION; *ret_item is set. */
 enum lane_outcome lanes_report(struct lanes *l, uint32_t lane, uint64_t position,
-			       enum report report, int32_t code, int64_t now_ns, struct lane_item *ret_item);
+			       enum report report, int32_t code, int64_t now_ns,
+			       struct lane_item *ret_item);
 /* The refusal of the message at POSITION is durable: the lane goes on. */
 void lanes_refused(struct lanes *l, uint32_t lane, uint64_t position);
 /* lanes_next() could not be handed over, for a reason that may pass. */

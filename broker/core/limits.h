@@ -32,11 +32,11 @@
 
 struct core_conf {
 	uint16_t shard;
-	struct txn_policy policy;	  /* check.immunity .interval .interval.max .backoff .max .parked.interval */
+	struct txn_policy policy;	  /* check.immunity, .interval, .backoff, .max, ...      */
 	uint32_t check_rate;		  /* check.rate: begun per second, all together        */
 	uint32_t check_outstanding;	  /* check.outstanding: unanswered on one connection   */
 	int64_t check_timeout_ns;	  /* an unanswered check leaves `outstanding` then      */
-	int64_t topic_timeout_ns;	  /* how long a half-send waits for an unknown topic; BUSY */
+	int64_t topic_timeout_ns;	  /* a half-send waits so long for its topic; BUSY       */
 	uint64_t idempotency_window_ms;	  /* idempotency.window                              */
 	uint64_t history_retention_ms;	  /* history.retention                               */
 	uint64_t audit_retention_ms;	  /* audit.retention                                 */

@@ -99,8 +99,8 @@ enum note_kind {
 	NOTE_LANE_RESUMED,
 	NOTE_GROUP_SILENT,	/* text = group: transactions wait and nobody is connected */
 	NOTE_FOREIGN_CLUSTER,	/* text = the other cluster's id: all lanes are frozen    */
-	NOTE_RECORD_GONE,	/* text = topic, partition, value = how many: recovery finds
-				 * numbers that were committed, are not marked and have no message */
+	NOTE_RECORD_GONE,	/* text = topic, partition, value = how many: numbers that recovery
+				 * finds committed, unmarked and without a message         */
 	NOTE_TOPIC_ANEW,	/* text = topic, partition, value = offset: below an earlier one */
 	NOTE_KEYS_FULL,		/* limits.keys.memory is reached: half-sends are refused   */
 };
@@ -115,8 +115,9 @@ struct note {
 	int32_t partition;
 	int64_t value;
 	/*
-	 * How long it took; -1: not known.  TRANSITION from nothing: since the half-send came, until
-	 * durable; TRANSITION by a decision: since the (first) half-send; PUBLISHED: since the decision.
+	 * How long it took; -1: not known.  TRANSITION from nothing: since the half-send came,
+	 * until durable; TRANSITION by a decision: since the (first) half-send; PUBLISHED: since
+	 * the decision.
 	 */
 	int64_t lasted_ns;
 	struct str text;

@@ -175,8 +175,8 @@ struct chain {
 int chain_find(struct disk *disk, struct record_scratch *scratch, struct chain *ret,
 	       struct journal_fault *ret_fault) MUSTUSE;
 void chain_done(struct chain *c);
-int fault_set(struct journal_fault *f, int err, uint64_t segment, uint64_t lsn, const char *fmt, ...)
-	PRINTF(5, 6);
+int fault_set(struct journal_fault *f, int err, uint64_t segment, uint64_t lsn, const char *fmt,
+	      ...) PRINTF(5, 6);
 
 void segment_name(char ret[NAME_BYTES], uint64_t number);
 void spare_name(char ret[NAME_BYTES], uint32_t id, bool whole);
@@ -357,7 +357,7 @@ int spare_fill(struct journal *j) MUSTUSE;
 int spare_filled(struct journal *j, int err) MUSTUSE;
 void spare_add(struct journal *j, uint32_t id);
 uint64_t segments_available(const struct journal *j);
-/* Turns a file, SIZE bytes long, that holds nothing of value any more into a spare, or removes it. */
+/* Turns a file of SIZE bytes that holds nothing of value any more into a spare, or removes it. */
 int segment_retire(struct journal *j, uint64_t number, uint64_t size) MUSTUSE;
 
 /* cache.c */

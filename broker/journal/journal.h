@@ -26,7 +26,7 @@ struct journal_conf {
 	uint64_t segment_bytes; /* of a new journal                            journal.segment */
 	uint64_t cache_bytes;	/* recent groups kept in memory                journal.cache   */
 	uint32_t align;		/* groups begin at multiples of it; 0: packed   journal.align   */
-	uint64_t retention_ms;	/* full segments are kept so long, quota allowing  history.retention */
+	uint64_t retention_ms;	/* of full segments, quota allowing          history.retention */
 };
 
 /* What the journal needs of the core; joined by the loop. */
@@ -39,8 +39,8 @@ struct journal_client {
 	/*
 	 * The core's part of a segment's state record: as it is after all that was appended, or
 	 * recovered, so far.  Called from within journal_append() when a segment is full, and once
-	 * from within journal_open().  It may be ahead of what is being appended: a client must take
-	 * the larger of what a state record and the records behind it say.  Must not append.
+	 * from within journal_open().  It may be ahead of what is being appended: a client must
+	 * take the larger of what a state record and the records behind it say.  Must not append.
 	 */
 	void (*state)(void *arg, struct entry_state *ret_state);
 	/* Reclaim: E lies in the segment that is about to go. May append. */
@@ -67,9 +67,9 @@ struct journal_fault {
  * core and then journal_start()s.  Blocks (in disk wait()) until recovery is done.
  * ERR_LOCKED, ERR_CORRUPT, ERR_VERSION, ERR_IO, ERR_NOSPACE, ERR_NOMEM; RET_FAULT tells more.
  */
-int journal_open(struct disk *disk, const struct journal_conf *conf, const struct journal_client *client,
-		 void *arg, struct journal **ret_journal, bool *ret_new,
-		 struct journal_fault *ret_fault) MUSTUSE;
+int journal_open(struct disk *disk, const struct journal_conf *conf,
+		 const struct journal_client *client, void *arg, struct journal **ret_journal,
+		 bool *ret_new, struct journal_fault *ret_fault) MUSTUSE;
 /*
  * Opens a new segment with a higher epoch (state record, recovered tail rewritten) and makes it
  * durable: only then may anything be answered.  Spares are prepared later, in the background.
@@ -90,7 +90,8 @@ bool journal_has_room(const struct journal *j);
  * read begins.  The half and its strings live until the next call of the journal.
  * ERR_AGAIN: client->fetched() follows; ERR_NOTFOUND: its segment is gone, or no half lies there.
  */
-int journal_fetch(struct journal *j, struct place place, uint64_t token, const struct half **ret_half);
+int journal_fetch(struct journal *j, struct place place, uint64_t token,
+		  const struct half **ret_half);
 
 /*
  * Writes the open group and begins its sync, when it is time: nothing waits, or a sync is under
@@ -117,7 +118,7 @@ struct journal_stats {
 	uint64_t sync_ns_last, sync_ns_mean; /* running estimate                          */
 	uint64_t sync_ns_total;		     /* of all syncs                               */
 	uint64_t sync_histogram[32];	     /* [i]: under 2^i microseconds, not under 2^(i-1) */
-	uint64_t group_histogram[20];	     /* [i]: groups of under 2^i records, not under 2^(i-1) */
+	uint64_t group_histogram[20];	     /* [i]: under 2^i records, not under 2^(i-1)       */
 	uint64_t quota_bytes, live_bytes;
 	bool full;
 };

@@ -43,7 +43,8 @@ int record_length(struct str bytes, uint64_t *ret_len) MUSTUSE;
 /* The record that begins with BYTES, which we encoded and which never left our memory. */
 int record_open_ours(struct str bytes, uint64_t lsn, struct record *ret_record) MUSTUSE;
 /* The record that begins with BYTES, verified.  ERR_CORRUPT. */
-int record_open(struct str bytes, uint64_t segment, uint64_t lsn, struct record *ret_record) MUSTUSE;
+int record_open(struct str bytes, uint64_t segment, uint64_t lsn,
+		struct record *ret_record) MUSTUSE;
 
 /*
  * Where a decoded entry's arrays and the strings that are not in the body live.  About
@@ -71,7 +72,8 @@ void record_scratch_done(struct record_scratch *s);
  * RET_ENTRY borrows from R's body and from S, until S is used again.  ERR_VERSION: a type that
  * we do not know; ERR_MALFORMED: the checksum is right and the content is not; ERR_NOMEM.
  */
-int record_decode(const struct record *r, struct record_scratch *s, struct entry *ret_entry) MUSTUSE;
+int record_decode(const struct record *r, struct record_scratch *s,
+		  struct entry *ret_entry) MUSTUSE;
 
 /* "half", "decision", ...; "?" for a type that we do not know. */
 const char *record_type_name(uint8_t type);
@@ -109,8 +111,8 @@ struct group_header {
 
 void group_encode(const struct group_header *g, uint64_t segment, uint8_t ret_bytes[GROUP_HEADER]);
 /*
- * ERR_CORRUPT: not a group header that was written for this place.  ERR_VERSION: it was, by somebody
- * who knows a flag that we do not.  LSN 0: any (the first of a segment of unknown size).
+ * ERR_CORRUPT: not a group header that was written for this place.  ERR_VERSION: it was, by
+ * somebody who knows a flag that we do not.  LSN 0: any (the first of a segment of unknown size).
  */
 int group_decode(const uint8_t bytes[GROUP_HEADER], uint64_t segment, uint64_t lsn,
 		 struct group_header *ret_group) MUSTUSE;

@@ -41,7 +41,7 @@ struct relay_stats {
 	uint64_t rebuilds;
 	int32_t last_code;
 	char last_error[256];
-	uint64_t mapping_failures; /* a body that no longer inflates: never after a checked half-send */
+	uint64_t mapping_failures; /* bodies that do not inflate: none, for half-sends check it */
 };
 
 const struct relay_stats *relay_stats(const struct relay *r);

@@ -49,7 +49,8 @@ struct disk_done {
 
 struct disk_ops {
 	int (*lock)(struct disk *d);	/* the data directory: one daemon at a time; ERR_LOCKED */
-	int (*list)(struct disk *d, void (*each)(void *arg, const char *name, uint64_t size), void *arg);
+	int (*list)(struct disk *d, void (*each)(void *arg, const char *name, uint64_t size),
+		    void *arg);
 	/* Opens for reading and writing; CREATE makes it (ERR_EXISTS when it is there). */
 	int (*open)(struct disk *d, const char *name, bool create, struct disk_file **ret_file);
 	int (*size)(struct disk_file *f, uint64_t *ret_size);

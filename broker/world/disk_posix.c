@@ -2,14 +2,14 @@
  * disk_posix.c -- one directory of a real file system.
  *
  * Three helper threads, each started when it is first needed and each with a queue of its own, so
- * that no kind of work waits behind another: one syncs, one reads what the page cache does not have,
- * one fills spares.  A sync runs inside the call while syncs are fast, because two context
+ * that no kind of work waits behind another: one syncs, one reads what the page cache does not
+ * have, one fills spares.  A sync runs inside the call while syncs are fast, because two context
  * switches cost a third of one; a read is tried without waiting first (RWF_NOWAIT).
  *
  * Zeroes are really written: blocks that are only reserved are converted at the first write to
- * them, in the file system's own journal, and that shows as milliseconds in a sync.  They are written in
- * small pieces, each synced, with a pause as long as the piece took: a big flush would make every sync
- * of the journal wait.
+ * them, in the file system's own journal, and that shows as milliseconds in a sync.  They are
+ * written in small pieces, each synced, with a pause as long as the piece took: a big flush would
+ * make every sync of the journal wait.
  */
 #include "world/disk.h"
 
@@ -30,7 +30,7 @@
 #include "base/err.h"
 #include "base/list.h"
 
-#define PIECE (1u << 20)
+#define PIECE        (1u << 20)
 #define PAUSE_MIN_NS (2 * NS_PER_MS)
 #define PAUSE_MAX_NS (100 * NS_PER_MS)
 
@@ -102,12 +102,16 @@ static int
 err_of(int number)
 {
 	switch (number) {
-	case EIO: return ERR_IO;
+	case EIO:
+		return ERR_IO;
 	case ENOSPC:
 	case EDQUOT:
-	case EFBIG: return ERR_NOSPACE;
-	case ENOENT: return ERR_NOTFOUND;
-	case EEXIST: return ERR_EXISTS;
+	case EFBIG:
+		return ERR_NOSPACE;
+	case ENOENT:
+		return ERR_NOTFOUND;
+	case EEXIST:
+		return ERR_EXISTS;
 	}
 	return ERR_SYSTEM;
 }
@@ -370,7 +374,7 @@ syncer_busy(struct disk_posix *d)
 	return busy;
 }
 
-/* ---- the operations ---------------------------------------------------------------------------- */
+/* ---- the operations -------------------------------------------------------------------------- */
 
 static int
 posix_lock(struct disk *disk)
@@ -411,8 +415,8 @@ posix_list(struct disk *disk, void (*each)(void *arg, const char *name, uint64_t
 	for (errno = 0; (e = readdir(dir)); errno = 0) {
 		struct stat st;
 
-		if (fstatat(d->dir, e->d_name, &st, AT_SYMLINK_NOFOLLOW) < 0 || !S_ISREG(st.st_mode) ||
-		    strcmp(e->d_name, "lock") == 0)
+		if (fstatat(d->dir, e->d_name, &st, AT_SYMLINK_NOFOLLOW) < 0 ||
+		    !S_ISREG(st.st_mode) || strcmp(e->d_name, "lock") == 0)
 			continue;
 		each(arg, e->d_name, (uint64_t)st.st_size);
 	}
@@ -514,7 +518,8 @@ posix_write(struct disk_file *f, uint64_t offset, const struct iovec *iov, int i
 			if (n < 0 && errno == EINTR)
 				continue;
 			if (n <= 0) {
-				int err = n < 0 && err_of(errno) == ERR_NOSPACE ? ERR_NOSPACE : ERR_IO;
+				int err = n < 0 && err_of(errno) == ERR_NOSPACE ? ERR_NOSPACE
+										: ERR_IO;
 
 				atomic_store(&f->poisoned, true);
 				return err;
@@ -665,7 +670,8 @@ make_directory(const char *path)
 	slash = strrchr(parent, '/');
 	if (slash && slash != parent)
 		*slash = '\0';
-	fd = open(slash ? (slash == parent ? "/" : parent) : ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	fd = open(slash ? (slash == parent ? "/" : parent) : ".",
+		  O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	mem_free(parent);
 	if (fd < 0)
 		return 0; /* a parent that we may not read: its owner's care */
@@ -678,11 +684,22 @@ int
 disk_posix_open(const char *directory, int64_t sync_inline_ns, struct disk **ret_disk)
 {
 	static const struct disk_ops ops = {
-		.lock = posix_lock, .list = posix_list, .open = posix_open, .size = posix_size,
-		.allocate = posix_allocate, .read = posix_read, .write = posix_write,
-		.sync = posix_sync, .close = posix_close, .rename = posix_rename,
-		.remove = posix_remove, .sync_dir = posix_sync_dir, .next = posix_next,
-		.wait = posix_wait, .wake = posix_wake, .free = posix_free,
+		.lock = posix_lock,
+		.list = posix_list,
+		.open = posix_open,
+		.size = posix_size,
+		.allocate = posix_allocate,
+		.read = posix_read,
+		.write = posix_write,
+		.sync = posix_sync,
+		.close = posix_close,
+		.rename = posix_rename,
+		.remove = posix_remove,
+		.sync_dir = posix_sync_dir,
+		.next = posix_next,
+		.wait = posix_wait,
+		.wake = posix_wake,
+		.free = posix_free,
 	};
 	pthread_condattr_t attr;
 	struct disk_posix *d;

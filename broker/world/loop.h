@@ -61,8 +61,9 @@ struct loop;
  * Recovers the journal and starts everything.  Errors of journal_open(), remoting_new();
  * RET_FAULT->text is the sentence for people.
  */
-int loop_new(const struct world *world, const struct loop_conf *conf, const struct loop_hooks *hooks,
-	     struct loop **ret_loop, struct journal_fault *ret_fault) MUSTUSE;
+int loop_new(const struct world *world, const struct loop_conf *conf,
+	     const struct loop_hooks *hooks, struct loop **ret_loop,
+	     struct journal_fault *ret_fault) MUSTUSE;
 struct loop *loop_free(struct loop *l);
 
 /*

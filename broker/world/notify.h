@@ -11,7 +11,7 @@
 
 /* "READY=1", "STATUS=recovering segment 3/40", "STOPPING=1", "WATCHDOG=1", ... */
 void notify_send(const char *fmt, ...) PRINTF(1, 2);
-/* How often WATCHDOG=1 must be sent: half of $WATCHDOG_USEC; TIME_NEVER when it is not asked for. */
+/* How often WATCHDOG=1 must be sent: half of $WATCHDOG_USEC; TIME_NEVER: nobody asks. */
 int64_t notify_watchdog_ns(void);
 
 #endif /* NOTIFY_H */

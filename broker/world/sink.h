@@ -79,7 +79,7 @@ struct sink_ops {
 	/* Asks for a topic's metadata, now and whenever it changes; answers as SINK_TOPIC. */
 	void (*describe)(struct sink *s, struct str topic);
 	bool (*next)(struct sink *s, struct sink_event *ret_event);
-	/* After SINK_FATAL or a stall: a new handle at once; the old one dies on a helper thread. */
+	/* After SINK_FATAL or a stall: a new handle at once; a helper thread ends the old one. */
 	int (*rebuild)(struct sink *s);
 	/* Publishes what is queued, for at most TIMEOUT_NS; reports still come out of next(). */
 	void (*flush)(struct sink *s, int64_t timeout_ns);

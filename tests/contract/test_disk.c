@@ -479,9 +479,14 @@ space(void *arg, bool ok)
 /* A user would lose: everything, if the journal worked on the simulated disk only. */
 START_TEST(a_journal_lives_here)
 {
-	static const struct journal_client client = { .recover = take, .state = state, .reclaim = reclaim,
-						      .durable = durable, .space = space };
-	struct journal_conf conf = { .segment_bytes = 65536, .quota_bytes = 65536 * 8, .cache_bytes = 65536,
+	static const struct journal_client client = { .recover = take,
+						      .state = state,
+						      .reclaim = reclaim,
+						      .durable = durable,
+						      .space = space };
+	struct journal_conf conf = { .segment_bytes = 65536,
+				     .quota_bytes = 65536 * 8,
+				     .cache_bytes = 65536,
 				     .retention_ms = UINT64_C(1) << 50 };
 	struct journal_fault fault;
 	struct journal *j;
@@ -498,7 +503,8 @@ START_TEST(a_journal_lives_here)
 			ck_assert_int_eq(recovered, 100);
 		ck_assert_int_eq(journal_start(j, 1000), 0);
 		for (int i = 0; i < (life ? 3000 : 100); i++) {
-			struct entry e = { .type = ENTRY_CLUSTER, .cluster = { STR("0123456789") } };
+			struct entry e = { .type = ENTRY_CLUSTER,
+					   .cluster = { STR("0123456789") } };
 			char big[2000] = { 0 };
 			struct place p;
 

@@ -118,8 +118,11 @@ START_TEST(nobody_decides_by_guessing)
 	fake_end(&f, &a, a.token ^ 0x100, VERDICT_COMMIT, false);
 	fake_turn(&f);
 	ck_assert_int_eq(fake_last(&f)->code, ANSWER_WRONG_TOKEN);
-	r = (struct end_request){ .to = { 7, 1 }, .group = STR("other"), .seq = a.gid.lo,
-				  .token = a.token, .verdict = VERDICT_COMMIT };
+	r = (struct end_request){ .to = { 7, 1 },
+				  .group = STR("other"),
+				  .seq = a.gid.lo,
+				  .token = a.token,
+				  .verdict = VERDICT_COMMIT };
 	core_end(f.core, &r);
 	fake_turn(&f);
 	ck_assert_int_eq(fake_last(&f)->code, ANSWER_WRONG_GROUP);
@@ -185,7 +188,10 @@ START_TEST(a_committed_key_is_never_answered_ok)
 	struct message m = fake_message("t", "hello");
 	struct half_request again = {
 		.to = { 1, 9 },
-		.half = { .group = STR("g"), .key = STR("k"), .count = 1, .messages = &m,
+		.half = { .group = STR("g"),
+			  .key = STR("k"),
+			  .count = 1,
+			  .messages = &m,
 			  .body_hash = hash_body("hello", 5, 0) },
 	};
 	struct answer a;
@@ -243,7 +249,10 @@ START_TEST(plain_sends_go_straight_to_kafka_once)
 	struct half_request r = {
 		.to = { 1, 1 },
 		.plain = true,
-		.half = { .group = STR("g"), .key = STR("p"), .count = 1, .messages = &m,
+		.half = { .group = STR("g"),
+			  .key = STR("p"),
+			  .count = 1,
+			  .messages = &m,
 			  .body_hash = hash_body("plain", 5, 0) },
 	};
 	struct gid gid;
@@ -624,7 +633,7 @@ START_TEST(a_failed_publication_is_repeated_in_order_under_the_same_numbers)
 }
 END_TEST
 
-/* A topic deleted and made again forgets everything: whoever did that by mistake must hear of it. */
+/* A topic deleted and made again forgets everything: who did that by mistake must hear of it. */
 START_TEST(an_offset_that_falls_is_told)
 {
 	const int64_t offsets[] = { 7, 8, -1, 9, 0, 1 };
@@ -754,7 +763,10 @@ begin_two(void)
 static void
 operate(enum verb verb, struct gid gid)
 {
-	struct operation op = { .to = { 8, 8 }, .verb = verb, .gid = gid, .who = STR("ann"),
+	struct operation op = { .to = { 8, 8 },
+				.verb = verb,
+				.gid = gid,
+				.who = STR("ann"),
 				.reason = STR("because") };
 
 	core_operate(f.core, &op);
@@ -1154,11 +1166,9 @@ UNIT("core", nothing_is_answered_before_it_is_durable, a_rolled_back_message_nev
      a_silent_producer_is_asked_and_its_answer_decides,
      nobody_there_costs_nothing_and_whoever_joins_is_asked,
      an_answer_of_an_older_generation_decides_nothing,
-     used_up_checks_park_and_parked_ones_are_still_asked,
-     a_decided_transaction_is_not_asked_about, checks_are_spread_over_the_producers_of_a_group,
-     one_connection_is_not_flooded_with_checks,
-     a_failed_publication_is_repeated_in_order_under_the_same_numbers,
-     an_offset_that_falls_is_told,
+     used_up_checks_park_and_parked_ones_are_still_asked, a_decided_transaction_is_not_asked_about,
+     checks_are_spread_over_the_producers_of_a_group, one_connection_is_not_flooded_with_checks,
+     a_failed_publication_is_repeated_in_order_under_the_same_numbers, an_offset_that_falls_is_told,
      a_refused_message_is_confirmed_alone_then_undeliverable,
      a_crash_publishes_again_what_was_not_marked_and_only_that,
      kafkas_queue_being_full_stops_and_resumes, cold_bodies_keep_the_order,

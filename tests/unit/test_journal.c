@@ -5,8 +5,8 @@
  * decided that nobody decided.
  *
  * A small client stands in for the core: it half-sends numbered messages whose content follows
- * from the number, decides some, copies forward what is undecided, and remembers what it was told to
- * be durable.  The disk is simulated and falls over wherever it is told to.
+ * from the number, decides some, copies forward what is undecided, and remembers what it was told
+ * to be durable.  The disk is simulated and falls over wherever it is told to.
  */
 #include <check.h>
 #include <stdio.h>
@@ -26,7 +26,7 @@ struct row {
 	enum what half;
 	enum what decision;
 	bool seen_half, seen_decision; /* by recovery                                      */
-	bool dead;		       /* decided, and reclaimed                           */
+	bool dead;                     /* decided, and reclaimed                           */
 	struct place place;
 	uint64_t half_lsn, decision_lsn;
 };
@@ -132,7 +132,8 @@ on_recover(void *arg, const struct entry *e, struct place place)
 
 		same_half(h);
 		r = &w->rows[h->gid.lo];
-		ck_assert_msg(r->half != NOTHING, "half %llu was never sent", (unsigned long long)h->gid.lo);
+		ck_assert_msg(r->half != NOTHING, "half %llu was never sent",
+			      (unsigned long long)h->gid.lo);
 		ck_assert(e->type == ENTRY_COPY || !r->seen_half);
 		r->seen_half = true;
 		r->seen_decision |= e->type == ENTRY_COPY && e->copy.decision.state;
@@ -183,7 +184,7 @@ on_reclaim(void *arg, const struct entry *e, struct place place)
 	copy.copy.half = *h;
 	copy.copy.topics = e->type == ENTRY_HALF ? e->half.topics : e->copy.topics;
 	copy.copy.state = TXN_PREPARED;
-	/* Its record lies before the copy, and may leave before it: the copy carries the decision. */
+	/* Its record lies before the copy, and may leave first: the copy carries the decision. */
 	if (r->decision != NOTHING)
 		copy.copy.decision = (struct decision){ TXN_COMMITTED, ORIGIN_CLIENT, 5, STR("x") };
 	w->copies++;
@@ -227,8 +228,12 @@ on_space(void *arg, bool ok)
 }
 
 static const struct journal_client client = {
-	.recover = on_recover, .state = on_state, .reclaim = on_reclaim, .durable = on_durable,
-	.fetched = on_fetched, .space = on_space,
+	.recover = on_recover,
+	.state = on_state,
+	.reclaim = on_reclaim,
+	.durable = on_durable,
+	.fetched = on_fetched,
+	.space = on_space,
 };
 
 /* ---- the life of a process ----------------------------------------------------------------- */
@@ -268,10 +273,12 @@ check_recovered(void)
 			ck_assert_msg(r->seen_half, "half %llu was acknowledged and is gone",
 				      (unsigned long long)i);
 		if (r->decision == ACKED && !r->dead)
-			ck_assert_msg(r->seen_decision, "decision %llu was acknowledged and is gone",
+			ck_assert_msg(r->seen_decision,
+				      "decision %llu was acknowledged and is gone",
 				      (unsigned long long)i);
 		if (r->seen_decision && !r->dead)
-			ck_assert_msg(r->seen_half, "decision %llu without its half", (unsigned long long)i);
+			ck_assert_msg(r->seen_half, "decision %llu without its half",
+				      (unsigned long long)i);
 	}
 }
 
@@ -377,7 +384,8 @@ decide(uint64_t seq)
 	if (r->half != ACKED || r->decision != NOTHING || r->dead)
 		return 0;
 	e.decision.seq = seq;
-	e.decision.decision = (struct decision){ TXN_COMMITTED, ORIGIN_CLIENT, 5, STR("10.0.0.1:4711") };
+	e.decision.decision =
+		(struct decision){ TXN_COMMITTED, ORIGIN_CLIENT, 5, STR("10.0.0.1:4711") };
 	e.decision.count = 1;
 	e.decision.n = &n;
 	err = journal_append(w->j, &e, &place);
@@ -483,7 +491,8 @@ START_TEST(a_second_daemon_is_refused)
 
 	make_world(1, 65536, 16);
 	must_open();
-	ck_assert_int_eq(journal_open(disk_sim_disk(w->sim), &w->conf, &client, NULL, &other, &fresh, &fault),
+	ck_assert_int_eq(journal_open(disk_sim_disk(w->sim), &w->conf, &client, NULL, &other,
+				      &fresh, &fault),
 			 ERR_LOCKED);
 	end_world();
 }
@@ -555,15 +564,18 @@ START_TEST(a_power_cut_at_every_step)
 	static const struct {
 		uint64_t segment;
 		uint32_t align, delay, unit;
-	} cases[] = { { 4096, 0, 0, 512 }, { 4096, 0, 3, 4096 }, { 16384, 512, 2, 512 }, { 65536, 4096, 1, 4096 } };
+	} cases[] = { { 4096, 0, 0, 512 },
+		      { 4096, 0, 3, 4096 },
+		      { 16384, 512, 2, 512 },
+		      { 65536, 4096, 1, 4096 } };
 
 	cut_everywhere(cases[_i].segment, cases[_i].align, 6, cases[_i].delay, cases[_i].unit);
 }
 END_TEST
 
 /*
- * A user would lose: the daemon, that refuses to start.  A process dies in its start, the next one finds
- * in the page cache what never reached the disk and builds on it, and then the power goes.
+ * A user would lose: the daemon, that refuses to start.  A process dies in its start, the next one
+ * finds in the page cache what never reached the disk and builds on it, and then the power goes.
  */
 START_TEST(killed_in_a_start_then_cut_in_the_next)
 {
@@ -601,7 +613,8 @@ END_TEST
 START_TEST(a_long_life_with_many_crashes)
 {
 	for (uint64_t seed = 0; seed < 12; seed++) {
-		make_world(5000 + seed + (uint64_t)_i * 100, (uint64_t)4096 << seed % 4, 6 + seed % 5);
+		make_world(5000 + seed + (uint64_t)_i * 100, (uint64_t)4096 << seed % 4,
+			   6 + seed % 5);
 		disk_sim_knobs(w->sim)->delay_max = (uint32_t)(seed % 4);
 		disk_sim_knobs(w->sim)->unit = seed % 2 ? 512 : 4096;
 		w->conf.align = seed % 3 == 0 ? 512 : 0;
@@ -771,7 +784,10 @@ START_TEST(a_failed_sync_is_the_end)
 		ck_assert_int_eq(turn(), ERR_IO);
 		ck_assert_int_eq(half_send(), ERR_IO);
 		ck_assert_int_eq(journal_sync(w->j), ERR_IO);
-		/* The page cache may still show it; what is served after a start must be on the disk. */
+		/*
+		 * The page cache may still show it; what is served after a start must be on the
+		 * disk.
+		 */
 		kill_process();
 		must_open();
 		pending = count(ACKED);
@@ -814,14 +830,16 @@ START_TEST(damage_below_the_durable_lsn_is_reported)
 		/* what the last header vouches for, and the header behind it */
 		ck_assert_uint_ge(w->j->vouched_lsn, w->j->content_lsn);
 		segment = 1 + draw(w->j->tail_segment);
-		end = segment == w->j->tail_segment ? w->j->vouched_lsn : w->j->segments[segment - 1].end;
+		end = segment == w->j->tail_segment ? w->j->vouched_lsn
+						    : w->j->segments[segment - 1].end;
 		kill_process();
 		flip_somewhere(segment, 0, (size_t)(end - segment * 16384));
 		err = open_journal();
-		ck_assert_msg(err == ERR_CORRUPT, "seed %llu segment %llu: %s", (unsigned long long)i,
-			      (unsigned long long)segment, err_name(err));
+		ck_assert_msg(err == ERR_CORRUPT, "seed %llu segment %llu: %s",
+			      (unsigned long long)i, (unsigned long long)segment, err_name(err));
 		ck_assert_uint_gt(strlen(w->fault.text), 20);
-		ck_assert_int_eq(journal_verify(disk_sim_disk(w->sim), &out, &w->fault), ERR_CORRUPT);
+		ck_assert_int_eq(journal_verify(disk_sim_disk(w->sim), &out, &w->fault),
+				 ERR_CORRUPT);
 		buf_free(&out);
 		end_world();
 	}

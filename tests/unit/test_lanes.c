@@ -188,6 +188,5 @@ END_TEST
 UNIT("lanes", a_window_of_messages_is_on_its_way,
      after_any_failure_nothing_is_sent_until_all_is_heard,
      backoff_doubles_up_to_its_bound_and_a_success_resets_it,
-     a_refusal_is_confirmed_alone_and_in_order,
-     refused_once_and_unknown_alone_is_no_refusal, a_retried_message_does_not_move_the_watermark,
-     a_long_backlog_keeps_its_order);
+     a_refusal_is_confirmed_alone_and_in_order, refused_once_and_unknown_alone_is_no_refusal,
+     a_retried_message_does_not_move_the_watermark, a_long_backlog_keeps_its_order);

@@ -37,9 +37,12 @@ number(unsigned bits)
 	uint64_t mask = bits == 64 ? UINT64_MAX : (UINT64_C(1) << bits) - 1;
 
 	switch (below(4)) {
-	case 0: return 0;
-	case 1: return mask;
-	case 2: return rng() & mask & 0xff;
+	case 0:
+		return 0;
+	case 1:
+		return mask;
+	case 2:
+		return rng() & mask & 0xff;
 	}
 	return rng() & mask >> below(bits);
 }
@@ -75,7 +78,8 @@ static struct str
 random_address(char text[32])
 {
 	switch (below(4)) {
-	case 0: return bytes(40);
+	case 0:
+		return bytes(40);
 	case 1:
 		snprintf(text, 32, "[fe80::%x]:%u", (unsigned)below(65536), (unsigned)below(65536));
 		break;
@@ -210,10 +214,12 @@ random_entry(enum entry_type type)
 			ns[i] = number(64);
 		break;
 	case ENTRY_GENERATION:
-		e.generation = (struct entry_generation){ number(64), (uint8_t)number(8), number(64) };
+		e.generation =
+			(struct entry_generation){ number(64), (uint8_t)number(8), number(64) };
 		break;
 	case ENTRY_CHECKS:
-		e.checks = (struct entry_checks){ number(64), (uint32_t)number(32), number(64), below(2) };
+		e.checks = (struct entry_checks){ number(64), (uint32_t)number(32), number(64),
+						  below(2) };
 		break;
 	case ENTRY_RESUMED:
 		e.resumed = (struct entry_resumed){ number(64), number(64) };
@@ -262,8 +268,8 @@ random_entry(enum entry_type type)
 		e.copy.decision = random_decision(below(2));
 		e.copy.parts = below(2) ? parts : NULL;
 		for (uint32_t i = 0; i < e.copy.half.count; i++) {
-			parts[i] = (struct part){ (uint32_t)number(32), (int32_t)number(31), number(64),
-						  (enum part_state)below(4), 0 };
+			parts[i] = (struct part){ (uint32_t)number(32), (int32_t)number(31),
+						  number(64), (enum part_state)below(4), 0 };
 			if (parts[i].state == PART_REFUSED || parts[i].state == PART_RETRIED)
 				parts[i].code = (int32_t)number(32);
 		}
@@ -424,22 +430,26 @@ same(const struct entry *a, const struct entry *b)
 			ck_assert(a->published.done[i] == b->published.done[i]);
 		return;
 	case ENTRY_REFUSED:
-		ck_assert(a->refused.seq == b->refused.seq && a->refused.index == b->refused.index &&
+		ck_assert(a->refused.seq == b->refused.seq &&
+			  a->refused.index == b->refused.index &&
 			  a->refused.code == b->refused.code && a->refused.ms == b->refused.ms);
 		return;
 	case ENTRY_RETRIED:
 		ck_assert(a->retried.seq == b->retried.seq && a->retried.ms == b->retried.ms);
 		return;
 	case ENTRY_DISCARDED:
-		ck_assert(a->discarded.seq == b->discarded.seq && a->discarded.ms == b->discarded.ms);
+		ck_assert(a->discarded.seq == b->discarded.seq &&
+			  a->discarded.ms == b->discarded.ms);
 		return;
 	case ENTRY_TOPIC:
 		same_topic(&a->topic, &b->topic);
 		return;
 	case ENTRY_STUB:
 		ck_assert(gid_eq(a->stub.gid, b->stub.gid));
-		ck_assert(a->stub.check == b->stub.check && a->stub.generation == b->stub.generation &&
-			  a->stub.state == b->stub.state && a->stub.arrived_ms == b->stub.arrived_ms &&
+		ck_assert(a->stub.check == b->stub.check &&
+			  a->stub.generation == b->stub.generation &&
+			  a->stub.state == b->stub.state &&
+			  a->stub.arrived_ms == b->stub.arrived_ms &&
 			  a->stub.key_hash == b->stub.key_hash);
 		same_decision(&a->stub.decision, &b->stub.decision);
 		ck_assert(str_eq(a->stub.group, b->stub.group) && str_eq(a->stub.key, b->stub.key));
@@ -452,7 +462,8 @@ same(const struct entry *a, const struct entry *b)
 	case ENTRY_AUDIT:
 		ck_assert(gid_eq(a->audit.gid, b->audit.gid));
 		ck_assert(a->audit.ms == b->audit.ms && a->audit.number == b->audit.number);
-		ck_assert(str_eq(a->audit.verb, b->audit.verb) && str_eq(a->audit.who, b->audit.who));
+		ck_assert(str_eq(a->audit.verb, b->audit.verb) &&
+			  str_eq(a->audit.who, b->audit.who));
 		ck_assert(str_eq(a->audit.reason, b->audit.reason));
 		ck_assert(str_eq(a->audit.outcome, b->audit.outcome));
 		ck_assert(memcmp(a->audit.chain, b->audit.chain, 16) == 0);
@@ -505,7 +516,8 @@ START_TEST(every_type_comes_back_as_it_went)
 		ck_assert_int_eq(record_decode(&r, &scratch, &back), 0);
 		same(&e, &back);
 		/* cut short anywhere, it is no record */
-		ck_assert_int_eq(record_open(str_from(p, below(len)), segment, lsn, &r), ERR_CORRUPT);
+		ck_assert_int_eq(record_open(str_from(p, below(len)), segment, lsn, &r),
+				 ERR_CORRUPT);
 		mem_free(p);
 	}
 	ck_assert_str_ne(record_type_name((uint8_t)_i), "?");
@@ -547,7 +559,8 @@ START_TEST(hostile_bodies_are_refused_and_nothing_is_overrun)
 		ck_assert_int_eq(record_open(str_from(p, len), 1, 1, &r), 0);
 		head = len - r.body.n;
 		for (size_t k = 0; k < changes && r.body.n; k++)
-			p[head + below(below(2) ? r.body.n : min_u64(r.body.n, 64))] = (uint8_t)rng();
+			p[head + below(below(2) ? r.body.n : min_u64(r.body.n, 64))] =
+				(uint8_t)rng();
 		r.body.n -= below(3) ? 0 : below(r.body.n + 1);
 		if (record_decode(&r, &scratch, &back) == ERR_MALFORMED)
 			refused++;
@@ -591,8 +604,11 @@ END_TEST
 START_TEST(a_pair_costs_at_most_128_bytes_beyond_what_was_sent)
 {
 	char body[1024] = "x", headers[200] = "y";
-	struct message m = { .topic = STR("orders"), .partition = 5, .value = str_from(body, sizeof(body)),
-			     .plain_bytes = sizeof(body), .headers = { str_from(headers, sizeof(headers)) } };
+	struct message m = { .topic = STR("orders"),
+			     .partition = 5,
+			     .value = str_from(body, sizeof(body)),
+			     .plain_bytes = sizeof(body),
+			     .headers = { str_from(headers, sizeof(headers)) } };
 	uint32_t topic = 3;
 	uint64_t n = 12345678;
 	struct entry half = { .type = ENTRY_HALF }, decision = { .type = ENTRY_DECISION };

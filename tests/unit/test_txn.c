@@ -48,8 +48,8 @@ cell(char *out, size_t size, const struct txn_step *step)
 
 START_TEST(the_whole_table)
 {
-	static const enum txn_state states[] = { TXN_PREPARED,	  TXN_COMMITTED, TXN_PUBLISHED,
-						 TXN_ROLLED_BACK, TXN_PARKED,	 TXN_UNDELIVERABLE,
+	static const enum txn_state states[] = { TXN_PREPARED,    TXN_COMMITTED, TXN_PUBLISHED,
+						 TXN_ROLLED_BACK, TXN_PARKED,    TXN_UNDELIVERABLE,
 						 TXN_DISCARDED };
 	static const char want[] =
 		"half_send prepared conflict conflict conflict prepared conflict conflict\n"
