@@ -30,7 +30,7 @@ struct config_sources {
 	size_t set_count;
 	/* sink_real_denied(); NULL: nothing is denied. */
 	const char *(*denied)(const char *property);
-	bool without_kafka; /* --demo, --print-config: kafka.bootstrap.servers may be missing */
+	bool without_kafka; /* kafka.bootstrap.servers may be missing */
 };
 
 struct config {

@@ -18,7 +18,7 @@ enum config_type {
 	CONFIG_DURATION, /* 500ms, 6s, 10m, 1h, 90d                                  */
 	CONFIG_PERCENT,	 /* 1.5, kept as 150                                         */
 	CONFIG_ADDRESS,	 /* 127.0.0.1:9876, [::1]:9876                               */
-	CONFIG_ENDPOINT, /* the same, or a host name; or empty                       */
+	CONFIG_ENDPOINT, /* the same; or empty                                       */
 	CONFIG_LEVEL,	 /* log.level                                                */
 	CONFIG_FORMAT,	 /* log.format                                               */
 };

@@ -33,7 +33,7 @@
 #define SYNC_INLINE_NS (300 * 1000) /* below it a helper thread's two switches cost more */
 #define SETS_MAX 256
 
-/* Written by signal handlers, read by the loop: the only mutable globals of the daemon. */
+/* Written by signal handlers, read by the loop. */
 static volatile sig_atomic_t stop_signal;
 static struct net *signal_net;
 
@@ -399,7 +399,7 @@ configure(struct daemon *d, const struct options *o)
 		.sets = o->sets,
 		.set_count = o->set_count,
 		.denied = sink_real_denied,
-		.without_kafka = o->what != WHAT_RUN,
+		.without_kafka = o->demo || o->what == WHAT_PRINT || o->what == WHAT_PROPERTIES,
 	};
 	struct buf faults = BUF_INIT, warnings = BUF_INIT;
 	int err;
