@@ -32,17 +32,4 @@ utf8_length(struct str s)
 	return n;
 }
 
-static inline bool
-utf8_valid(struct str s)
-{
-	while (s.n) {
-		size_t n = utf8_length(s);
-
-		if (n == 0)
-			return false;
-		s = str_from(s.p + n, s.n - n);
-	}
-	return true;
-}
-
 #endif /* UTF8_H */

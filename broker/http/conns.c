@@ -287,14 +287,3 @@ conn_addr(const struct conn *c)
 {
 	return c->text;
 }
-
-uint32_t
-conns_count(struct conns *cs, enum conn_class class)
-{
-	uint32_t n;
-
-	pthread_mutex_lock(&cs->lock);
-	n = cs->count[class];
-	pthread_mutex_unlock(&cs->lock);
-	return n;
-}

@@ -38,6 +38,5 @@ void conns_idle(struct conns *cs, struct conn *c);
 bool conn_is_loopback(const struct conn *c);
 /* "127.0.0.1:4711"; lives as long as C. */
 const char *conn_addr(const struct conn *c);
-uint32_t conns_count(struct conns *cs, enum conn_class class);
 
 #endif /* CONNS_H */

@@ -5,43 +5,13 @@
 #include <stdio.h>
 #include <time.h>
 
+#include "base/utf8.h"
 #include "http/out.h"
 
 struct out
 out_begin(struct buf *b)
 {
 	return (struct out){ b, false };
-}
-
-/* Length of the UTF-8 sequence at P (LEFT > 0 bytes there); 0 when it is not one. */
-static size_t
-utf8_length(const unsigned char *p, size_t left)
-{
-	uint32_t code;
-	size_t n;
-
-	if (p[0] < 0x80)
-		return 1;
-	if (p[0] >= 0xc2 && p[0] <= 0xdf)
-		n = 2;
-	else if ((p[0] & 0xf0) == 0xe0)
-		n = 3;
-	else if (p[0] >= 0xf0 && p[0] <= 0xf4)
-		n = 4;
-	else
-		return 0;
-	if (n > left)
-		return 0;
-	code = p[0] & (0xffu >> (n + 1));
-	for (size_t i = 1; i < n; i++) {
-		if ((p[i] & 0xc0) != 0x80)
-			return 0;
-		code = code << 6 | (p[i] & 0x3fu);
-	}
-	if ((n == 3 && (code < 0x800 || (code >= 0xd800 && code <= 0xdfff))) ||
-	    (n == 4 && (code < 0x10000 || code > 0x10ffff)))
-		return 0;
-	return n;
 }
 
 static void
@@ -52,7 +22,7 @@ quoted(struct buf *b, struct str s)
 
 	buf_u8(b, '"');
 	while (i < s.n) {
-		size_t n = utf8_length(p + i, s.n - i);
+		size_t n = utf8_length(str_from(s.p + i, s.n - i));
 
 		if (n == 0) {
 			buf_str(b, STR("\\ufffd"));

@@ -35,12 +35,6 @@ problem_status(enum problem p)
 	return describe(p).status;
 }
 
-bool
-problem_retriable(enum problem p)
-{
-	return describe(p).retriable;
-}
-
 enum problem
 problem_of(enum answer_code code)
 {

@@ -50,7 +50,6 @@ enum problem {
 };
 
 unsigned problem_status(enum problem p);
-bool problem_retriable(enum problem p);
 /* What an answer of the core is in HTTP; PROBLEM_NONE: 200. */
 enum problem problem_of(enum answer_code code);
 

@@ -613,7 +613,7 @@ get_topic(struct cursor *c, struct entry_topic *t)
 	t->max_bytes = get_u32(c);
 }
 
-/* Begins with the fields that are the journal's own; opened_ms first, which it fills in late. */
+/* Begins with the fields that are the journal's own. */
 static void
 put_state(struct out *o, const struct entry_state *e)
 {

@@ -96,7 +96,6 @@ const char *record_type_name(uint8_t type);
 #define GROUP_HEADER 40
 #define GROUP_MAGIC UINT32_C(0x31477345)
 #define GROUP_INCOMPATIBLE 0x00 /* flags that we know */
-#define GROUP_COMPATIBLE 0x00
 
 struct group_header {
 	uint8_t incompatible;

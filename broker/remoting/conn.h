@@ -88,7 +88,6 @@ struct remoting {
 	struct remoting_conf conf;
 	struct net_listener *listeners[2];
 	struct net_addr addr;
-	char *strings; /* conf's, copied */
 	struct topic_mapping *map; /* sorted by name */
 	size_t frame_max;
 	int64_t now_ns;
