@@ -18,7 +18,7 @@ core_new(const struct core_conf *conf, const struct ports *ports, void *arg)
 	c->next_seq = 1;
 	c->flight_free = UINT32_MAX;
 	c->history = ROW_LIST_INIT;
-	c->topic_due_ns = c->asked_due_ns = c->lanes_due_ns = TIME_NEVER;
+	c->topic_due_ns = c->asked_due_ns = TIME_NEVER;
 	/* For tables that a restart builds anew; the journal's secret is for what it keeps. */
 	secret = (struct hash_secret){ ports->random(arg), ports->random(arg) };
 	table_init(&c->table, conf->shard);
@@ -316,9 +316,9 @@ core_n_scratch(struct core *c, uint32_t count)
 	return c->n_scratch;
 }
 
-#define CLOCK_SLACK_MS 100 /* rounding and slewing are not jumps */
-
 /* ---- the turn -------------------------------------------------------------------------------- */
+
+#define CLOCK_SLACK_MS 100 /* rounding and slewing are not jumps */
 
 void
 core_clock(struct core *c, int64_t now_ns, uint64_t wall_ms)
@@ -410,7 +410,7 @@ core_decide(struct core *c)
 			c->ports.describe(c->arg, c->topics.topics[i].name);
 	}
 	c->asked_due_ns = groups_expire(&c->groups, c->now_ns);
-	c->lanes_due_ns = lanes_wake(&c->lanes, c->now_ns);
+	(void)lanes_wake(&c->lanes, c->now_ns);
 	core_topics_expire(c);
 	core_handle_deferred(c, &c->woken, &unbounded);
 	decide_ends(c);

@@ -226,7 +226,6 @@ struct core {
 	int64_t check_tokens_ns;
 	uint32_t asks_fetching;
 	int64_t asked_due_ns;
-	int64_t lanes_due_ns;
 
 	struct done_n *done;	 /* recovery: n published by name, retried ones apart     */
 	size_t done_count, done_cap;

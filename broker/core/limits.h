@@ -1,8 +1,8 @@
 /*
  * limits.h -- every bound of the core, with its default and the answer given at it.
  *
- * Fixed ones are #defines; those that a person may set are fields of struct core_conf,
- * filled from the configuration (conf/escrowd.conf names the key beside each).
+ * Fixed ones are #defines.  Fields of struct core_conf with a key beside them are set by
+ * conf/escrowd.conf; the others have no key, and limits.c has their only value.
  */
 #ifndef LIMITS_H
 #define LIMITS_H

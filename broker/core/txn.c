@@ -7,6 +7,7 @@
  */
 #include "base/base.h"
 
+#include "core/limits.h"
 #include "core/txn.h"
 
 /* A state that is in no list above: memory is damaged, or a case was forgotten. */
@@ -77,7 +78,7 @@ on_half_send(const struct txn *t, int64_t now_ns, const struct txn_policy *polic
 	switch ((enum txn_state)t->state) {
 	case TXN_PREPARED:
 	case TXN_PARKED: /* its producer is back: the local transaction may begin now */
-		if (t->generation == UINT8_MAX) /* a check could no longer tell them apart */
+		if (t->generation == LIMIT_REPEATS) /* a check could no longer tell them apart */
 			return stay(t, TXN_CONFLICT);
 		step = wait_until(t, TXN_OK, TXN_PREPARED, later(now_ns, policy->immunity_ns));
 		step.next.generation++;

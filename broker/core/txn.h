@@ -2,8 +2,8 @@
  * txn.h -- the life of one transaction, as a pure state machine.
  *
  * This module decides and never does.  Give it a transaction, an event and the
- * time; it answers with the next state, the one record to journal, and the one
- * action to take after that record is durable.  It owns no clock, disk, socket,
+ * time; it answers with the next state, whether that is journaled and waited for,
+ * and the one action to take after it is durable.  It owns no clock, disk, socket,
  * Kafka handle or heap, so a test can drive a year of it in a millisecond.
  *
  *       half-send (journaled before the producer is answered)

@@ -26,7 +26,7 @@ struct topic_mapping {
 struct remoting_conf {
 	const char *listen;	/* listen.address, "127.0.0.1:9876"; port 0: any             */
 	bool vip;		/* listen.vip: also on port - 2                             */
-	const char *advertise;	/* listen.advertise; NULL: where the client reached us       */
+	const char *advertise;	/* listen.advertise; numeric; NULL: where the client reached us */
 	const char *broker_name; /* of the route, e.g. "escrow-0"                            */
 	const char *cluster_name;
 	uint32_t connections_max; /* limits.connections                                     */
@@ -44,7 +44,7 @@ struct remoting *remoting_free(struct remoting *r);
 void remoting_addr(const struct remoting *r, struct net_addr *ret_addr);
 
 /* One event of net_ops.next(): reads, parses, calls the core.  Frames stay readable until
- * remoting_flush(), so that the core may borrow from them. */
+ * remoting_consumed(), so that the core may borrow from them. */
 void remoting_event(struct remoting *r, const struct net_event *ev, int64_t now_ns);
 /* After core_decide(): gives back what was borrowed. */
 void remoting_consumed(struct remoting *r);

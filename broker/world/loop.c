@@ -7,7 +7,6 @@
  */
 #include "world/loop.h"
 
-
 #include "base/err.h"
 #include "base/log.h"
 

@@ -39,7 +39,9 @@ struct loop_conf {
 
 /*
  * What a third edge (http) adds.  All may be NULL.  TURN is called each turn before
- * core_decide(); ANSWER gets answers whose peer has PEER_HTTP set; NOTE sees every note.
+ * core_decide(); ANSWER gets answers whose peer has PEER_HTTP set; FETCHED the ends of
+ * journal_fetch() whose token has FETCH_HOOK set, without that bit; NOTE sees every note; PROGRESS
+ * hears of recovery, segment I of N.
  */
 #define PEER_HTTP (UINT64_C(1) << 63)
 
@@ -58,7 +60,8 @@ struct loop_hooks {
 struct loop;
 
 /*
- * Recovers the journal and starts everything.  Errors of journal_open(), remoting_new();
+ * Recovers the journal, meets Kafka and starts everything.  Errors of journal_open(),
+ * journal_start(), remoting_new(); ERR_FOREIGN: Kafka is another cluster than the journal's.
  * RET_FAULT->text is the sentence for people.
  */
 int loop_new(const struct world *world, const struct loop_conf *conf,
@@ -67,7 +70,7 @@ int loop_new(const struct world *world, const struct loop_conf *conf,
 struct loop *loop_free(struct loop *l);
 
 /*
- * One turn.  Sleeps in net poll for at most MAX_SLEEP_NS.  0; ERR_IO, ERR_CORRUPT, ERR_FOREIGN: the
+ * One turn.  Sleeps in net poll for at most MAX_SLEEP_NS.  0; any error (ERR_IO, ERR_CORRUPT): the
  * process must end, and nothing that was not durable has been answered.
  */
 int loop_turn(struct loop *l, int64_t max_sleep_ns) MUSTUSE;
