@@ -109,6 +109,9 @@ next_group(struct scan *s)
 		return SCAN_BAD;
 	s->at += GROUP_HEADER;
 	s->group_end = s->at + s->group.length;
+	/* Beyond the previous end it is cut off; beyond the segment nobody writes any. */
+	if (s->group_end + s->group.padding > s->base / s->segment)
+		return SCAN_BAD;
 	s->group_next = min_u64(s->group_end + s->group.padding, s->limit);
 	s->records_left = s->group.records;
 	return SCAN_GROUP;

@@ -1,0 +1,468 @@
+/*
+ * fuzz_journal.c -- any damage to the segments of a journal, and then a start.
+ *
+ * A small journal with a record of every type is made once; the input damages it.  Its first
+ * byte: bit 0, all checksums are made right again afterwards, so that what is read is believed;
+ * bit 1, the rest is the content of the last segment, else it is edits of six bytes; bit 2, the
+ * tools read it too, which takes longer than all the rest.  Oracles besides crashes:
+ *
+ *   - recovery ends with 0 or with an error that says that the journal is to blame;
+ *   - what it handed over once it hands over again, after a start and a power cut;
+ *   - an untouched journal is recovered to its last record;
+ *   - dump, verify and stat get to their end too.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/buf.h"
+#include "base/err.h"
+#include "base/hash.h"
+#include "journal/journal.h"
+#include "journal/record.h"
+#include "sim/disk_sim.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
+
+#define MUST(condition)                                                                            \
+	do {                                                                                       \
+		if (!(condition))                                                                  \
+			abort();                                                                   \
+	} while (0)
+
+#define SEGMENT	  4096u
+#define FILES_MAX 16
+#define EDIT	  6
+
+struct file {
+	char name[32];
+	uint8_t bytes[SEGMENT];
+	size_t len;
+};
+
+struct image {
+	struct file files[FILES_MAX];
+	size_t count;
+};
+
+static struct image base;
+
+/* ---- a client that remembers what it was handed ----------------------------------------- */
+
+struct seen {
+	uint64_t hash; /* over all records in order, states apart: those are the journal's own */
+	uint64_t count;
+};
+
+static int
+on_recover(void *arg, const struct entry *e, struct place place)
+{
+	struct seen *seen = arg;
+	uint8_t *bytes;
+	size_t n;
+
+	MUST(place.len > 0);
+	if (e->type == ENTRY_STATE)
+		return 0;
+	bytes = mem_alloc(record_bound(e));
+	n = record_encode(e, bytes);
+	for (size_t i = 4; i < n; i++) /* behind the checksum, which is not set */
+		seen->hash = (seen->hash ^ bytes[i]) * UINT64_C(0x100000001B3);
+	seen->count++;
+	mem_free(bytes);
+	return 0;
+}
+
+static void
+on_state(void *arg, struct entry_state *s)
+{
+	static const struct entry_topic topic = { 0, { "orders", 6 }, 7, 0 };
+	static const struct lane_state lane = { 0, 3, 17, 4 };
+
+	(void)arg;
+	memset(s, 0, sizeof(*s));
+	s->next_seq = 1000;
+	s->topic_count = s->lane_count = 1;
+	s->topics = &topic;
+	s->lanes = &lane;
+}
+
+static void
+on_reclaim(void *arg, const struct entry *e, struct place place)
+{
+	(void)arg, (void)e, (void)place;
+}
+
+static void
+on_durable(void *arg, uint64_t lsn)
+{
+	(void)arg, (void)lsn;
+}
+
+static void
+on_fetched(void *arg, uint64_t token, int err, const struct half *half)
+{
+	(void)arg, (void)token, (void)err, (void)half;
+}
+
+static void
+on_space(void *arg, bool ok)
+{
+	(void)arg, (void)ok;
+}
+
+static const struct journal_client client = {
+	.recover = on_recover,
+	.state = on_state,
+	.reclaim = on_reclaim,
+	.durable = on_durable,
+	.fetched = on_fetched,
+	.space = on_space,
+};
+
+static const struct journal_conf conf = {
+	.quota_bytes = 12 * SEGMENT,
+	.segment_bytes = SEGMENT,
+	.cache_bytes = SEGMENT,
+	.retention_ms = UINT64_C(1) << 50,
+};
+
+/* ---- the journal that is damaged ---------------------------------------------------------- */
+
+static struct half
+half_of(uint64_t seq, struct message *m)
+{
+	*m = (struct message){
+		.topic = STR("orders"),
+		.partition = (int32_t)(seq % 7),
+		.key = seq % 3 ? STR("key") : STR_NONE,
+		.value = STR("a body of some bytes, which compresses into nothing"),
+		.plain_bytes = 51,
+	};
+	return (struct half){
+		.gid = gid_make(1000000 + seq, 1, seq),
+		.check = hash_u64(seq) >> 9,
+		.group = STR("group"),
+		.key = seq % 2 ? STR("7F0000010A2B18B4AAC27F5A3D4E0001") : STR("another"),
+		.from = STR("10.0.0.1:4711"),
+		.edge = STR("edge"),
+		.arrived_ms = 1000000 + seq,
+		.born_ms = 1000000 + seq,
+		.kind = EDGE_ROCKETMQ,
+		.count = 1,
+		.messages = m,
+	};
+}
+
+/* One of each type that a client writes. */
+static void
+append(struct journal *j, uint64_t seq)
+{
+	static const uint32_t topic;
+	static const struct part part = { 0, 3, 17, PART_PUBLISHED, 0 };
+	static const uint64_t n[] = { 17, 19, 23 };
+	struct decision decided = { TXN_COMMITTED, ORIGIN_CLIENT, 5, STR("10.0.0.1:4711") };
+	struct message m;
+	struct half half = half_of(seq, &m);
+	struct entry entries[] = {
+		{ .type = ENTRY_HALF, .half = { half, &topic } },
+		{ .type = ENTRY_DECISION, .decision = { seq, decided, 1, n } },
+		{ .type = ENTRY_GENERATION, .generation = { seq, 1, 7 } },
+		{ .type = ENTRY_CHECKS, .checks = { seq, 3, 7, true } },
+		{ .type = ENTRY_RESUMED, .resumed = { seq, 7 } },
+		{ .type = ENTRY_PUBLISHED, .published = { 0, 3, 16, 3, n } },
+		{ .type = ENTRY_REFUSED, .refused = { seq, 0, 10, 7 } },
+		{ .type = ENTRY_RETRIED, .retried = { seq, 7 } },
+		{ .type = ENTRY_DISCARDED, .discarded = { seq, 7 } },
+		{ .type = ENTRY_TOPIC, .topic = { 0, STR("orders"), 7, 1 << 20 } },
+		{ .type = ENTRY_STUB,
+		  .stub = { .gid = half.gid,
+			    .check = half.check,
+			    .state = TXN_COMMITTED,
+			    .decision = decided,
+			    .group = half.group,
+			    .key = half.key,
+			    .key_hash = 5 } },
+		{ .type = ENTRY_COPY,
+		  .copy = { half, &topic, TXN_COMMITTED, 1, 2, 3, decided, &part } },
+		{ .type = ENTRY_AUDIT,
+		  .audit = { .gid = half.gid,
+			     .number = seq,
+			     .verb = STR("commit"),
+			     .who = STR("admin"),
+			     .reason = STR("why"),
+			     .outcome = STR("ok") } },
+		{ .type = ENTRY_CLUSTER, .cluster = { STR("a-cluster") } },
+	};
+	struct place place;
+
+	for (size_t i = 0; i < ARRAY_LEN(entries); i++)
+		MUST(journal_append(j, &entries[i], &place) == 0);
+}
+
+static void
+keep_file(void *arg, const char *name, uint64_t size)
+{
+	struct disk_sim *sim = arg;
+	struct file *f = &base.files[base.count];
+	const uint8_t *bytes;
+	size_t len;
+
+	if (!strstr(name, ".seg") || strncmp(name, "spare", 5) == 0)
+		return;
+	MUST(base.count < FILES_MAX && size <= SEGMENT && strlen(name) < sizeof(f->name));
+	bytes = disk_sim_bytes(sim, name, &len);
+	memcpy(f->name, name, strlen(name) + 1);
+	memcpy(f->bytes, bytes, len);
+	f->len = len;
+	base.count++;
+}
+
+static int
+by_name(const void *a, const void *b)
+{
+	return strcmp(((const struct file *)a)->name, ((const struct file *)b)->name);
+}
+
+static void
+make_base(void)
+{
+	struct disk_sim *sim = disk_sim_new(1);
+	struct disk *disk = disk_sim_disk(sim);
+	struct journal_fault fault;
+	struct seen seen = { 0 };
+	struct journal *j;
+	bool fresh;
+
+	MUST(journal_open(disk, &conf, &client, &seen, &j, &fresh, &fault) == 0 && fresh);
+	MUST(journal_start(j, 1000000) == 0);
+	for (uint64_t seq = 1; seq <= 12; seq++) {
+		int64_t now_ns = (int64_t)seq * NS_PER_MS;
+
+		append(j, seq);
+		MUST(journal_poll(j, now_ns) == 0 && journal_persist(j, now_ns, 1000000) == 0);
+	}
+	MUST(journal_sync(j) == 0);
+	MUST(disk->ops->list(disk, keep_file, sim) == 0);
+	qsort(base.files, base.count, sizeof(base.files[0]), by_name);
+	MUST(base.count >= 3);
+	journal_free(j);
+	disk->ops->free(disk);
+}
+
+/* ---- damage -------------------------------------------------------------------------------- */
+
+static uint64_t
+number_of(const struct file *f)
+{
+	return strtoull(f->name, NULL, 10);
+}
+
+static uint64_t
+low(const uint8_t *p, int n)
+{
+	uint64_t v = 0;
+
+	while (n-- > 0)
+		v = v << 8 | p[n];
+	return v;
+}
+
+static void
+edit(struct image *im, const uint8_t e[EDIT])
+{
+	struct file *f = &im->files[e[0] % im->count];
+	struct file *other = &im->files[e[5] % im->count];
+	size_t at = (size_t)(e[2] | e[3] << 8) % SEGMENT;
+	size_t run = min_u64((uint64_t)e[5] + 1, SEGMENT - at);
+
+	switch (e[1] % 8) {
+	case 0:
+		f->bytes[at] = e[4];
+		break;
+	case 1:
+		f->bytes[at] ^= (uint8_t)(1 << e[4] % 8);
+		break;
+	case 2:
+		memset(f->bytes + at, e[4], run);
+		break;
+	case 3: /* what lay elsewhere */
+		run = min_u64((uint64_t)e[4] * 16, SEGMENT - at);
+		memmove(f->bytes + at, other->bytes + at, run);
+		break;
+	case 4:
+		f->len = at;
+		break;
+	case 5: /* a name that is gone */
+		if (im->count > 1) {
+			memmove(f, f + 1, (size_t)(im->files + im->count - f - 1) * sizeof(*f));
+			im->count--;
+		}
+		break;
+	case 6: /* a file whose content is another's */
+		memcpy(f->bytes, other->bytes, SEGMENT);
+		f->len = other->len;
+		break;
+	case 7: /* a file above the last */
+		if (im->count < FILES_MAX) {
+			uint64_t last = number_of(&im->files[im->count - 1]);
+			struct file *next = &im->files[im->count];
+
+			*next = *f;
+			snprintf(next->name, sizeof(next->name), "%020llu.seg",
+				 (unsigned long long)last + 1);
+			im->count++;
+		}
+		break;
+	}
+}
+
+/* Whatever is there, each checksum and each LSN is right for its place. */
+static void
+repair(struct file *f)
+{
+	uint64_t number = number_of(f), base_lsn = number * SEGMENT;
+
+	for (size_t at = 0; at + GROUP_HEADER <= f->len;) {
+		uint8_t *p = f->bytes + at;
+		struct group_header g = {
+			.incompatible = p[4],
+			.compatible = p[5],
+			.padding = (uint16_t)low(p + 6, 2),
+			.lsn = base_lsn + at,
+			.durable_lsn = low(p + 16, 8),
+			.epoch = (uint32_t)low(p + 24, 4),
+			.length = (uint32_t)low(p + 28, 4),
+			.records = (uint32_t)low(p + 32, 4),
+		};
+		size_t end, r = at + GROUP_HEADER;
+
+		if (low(p, 4) != GROUP_MAGIC)
+			return;
+		group_encode(&g, number, p);
+		if (g.length > f->len - r)
+			return;
+		for (end = r + g.length; r < end;) {
+			uint64_t len = 0;
+
+			if (record_length(str_from((char *)f->bytes + r, end - r), &len) ||
+			    len < RECORD_HEAD_MIN || len > end - r)
+				break;
+			record_seal(f->bytes + r, (size_t)len, number, base_lsn + r);
+			r += (size_t)len;
+		}
+		at = end + g.padding;
+	}
+}
+
+/* ---- a start ------------------------------------------------------------------------------- */
+
+static void
+drain(struct disk *disk)
+{
+	struct disk_done done;
+
+	while (disk->ops->next(disk, &done))
+		MUST(done.err == 0);
+}
+
+static void
+put_files(struct disk *disk, const struct image *im)
+{
+	for (size_t i = 0; i < im->count; i++) {
+		const struct file *f = &im->files[i];
+		struct iovec iov = { (void *)(uintptr_t)f->bytes, f->len };
+		struct disk_file *file;
+
+		MUST(disk->ops->open(disk, f->name, true, &file) == 0);
+		MUST(f->len == 0 || disk->ops->write(file, 0, &iov, 1) == 0);
+		MUST(disk->ops->sync(file, 1) == 0);
+		drain(disk);
+		MUST(disk->ops->close(file) == 0);
+	}
+	MUST(disk->ops->sync_dir(disk, 1) == 0);
+	drain(disk);
+}
+
+static void
+no_line(void *arg, struct str line)
+{
+	(void)arg, (void)line;
+}
+
+/* Tools read what a daemon would not start on. */
+static void
+tools(struct disk *disk)
+{
+	struct journal_fault fault;
+	struct buf out = BUF_INIT;
+
+	if (journal_dump(disk, no_line, NULL, &fault) || journal_verify(disk, &out, &fault) ||
+	    journal_stat(disk, &out, &fault))
+		MUST(memchr(fault.text, 0, sizeof(fault.text)));
+	buf_free(&out);
+}
+
+static void
+recover(const struct image *im, bool with_tools, struct seen *ret_seen, int *ret_err)
+{
+	struct disk_sim *sim = disk_sim_new(7);
+	struct disk *disk = disk_sim_disk(sim);
+	struct journal_fault fault;
+	struct seen again = { 0 };
+	struct journal *j = NULL;
+	bool fresh = false;
+	int err;
+
+	put_files(disk, im);
+	if (with_tools)
+		tools(disk);
+	err = journal_open(disk, &conf, &client, ret_seen, &j, &fresh, &fault);
+	*ret_err = err;
+	MUST(err == 0 || err == ERR_CORRUPT || err == ERR_VERSION || err == ERR_NOSPACE);
+	MUST(err == 0 || fault.text[0]);
+	if (err)
+		goto out;
+	err = journal_start(j, 2000000);
+	MUST(err == 0 || err == ERR_NOSPACE || err == ERR_CORRUPT);
+	j = journal_free(j);
+	disk_sim_knobs(sim)->tidy_crash = true;
+	disk_sim_crash(sim);
+	err = journal_open(disk, &conf, &client, &again, &j, &fresh, &fault);
+	if (err)
+		fprintf(stderr, "started once, then %s: %s\n", err_name(err), fault.text);
+	MUST(err == 0);
+	MUST(again.hash == ret_seen->hash && again.count == ret_seen->count);
+	journal_free(j);
+out:
+	disk->ops->free(disk);
+}
+
+int
+LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
+{
+	static struct image im;
+	struct seen seen = { 0 };
+	int err;
+
+	if (n == 0 || n > SEGMENT + 1)
+		return 0;
+	if (base.count == 0)
+		make_base();
+	im = base;
+	if (data[0] & 2) {
+		struct file *last = &im.files[im.count - 1];
+
+		memcpy(last->bytes, data + 1, n - 1);
+		last->len = max_u64(last->len, n - 1);
+	} else {
+		for (size_t at = 1; at + EDIT <= n; at += EDIT)
+			edit(&im, data + at);
+	}
+	for (size_t i = 0; (data[0] & 1) && i < im.count; i++)
+		repair(&im.files[i]);
+	recover(&im, data[0] & 4, &seen, &err);
+	if (n == 1)
+		MUST(err == 0 && seen.count > 12 * 12);
+	return 0;
+}
