@@ -16,12 +16,12 @@
 #include "sim/sink_sim.h"
 #include "world/loop.h"
 
-#define ADDRESS "127.0.0.1:9876"
-#define START_NS (1000 * NS_PER_S)
-#define START_WALL_MS INT64_C(1767225600000)
-#define STEPS_MAX 60000	     /* of the phase of faults */
+#define ADDRESS        "127.0.0.1:9876"
+#define START_NS       (1000 * NS_PER_S)
+#define START_WALL_MS  INT64_C(1767225600000)
+#define STEPS_MAX      60000  /* of the phase of faults */
 #define HEAL_STEPS_MAX 400000 /* of the phase of healing, which has a bound in time too */
-#define HEAL_NS (3 * 3600 * NS_PER_S)
+#define HEAL_NS        (3 * 3600 * NS_PER_S)
 
 struct run {
 	const struct run_options *options;
@@ -40,6 +40,7 @@ struct run {
 	struct sink_sim_knobs sink_knobs;
 	uint32_t cut_permyriad, kill_permyriad, eio_permyriad, full_permyriad, jump_permyriad,
 		pause_permyriad, down_permyriad, operator_permyriad, recovery_permille;
+	uint64_t reclaimed_seen;
 	int64_t up_ns; /* Kafka is down until then; 0: up */
 	bool excused;  /* a fault was injected that may end the process */
 };
@@ -100,7 +101,8 @@ draw_conf(struct run *r)
 	c->lane_backoff_ns = 50 * NS_PER_MS;
 	c->lane_backoff_max_ns = 2 * NS_PER_S;
 	j->segment_bytes = UINT64_C(16384) << between(r, 0, 3);
-	j->quota_bytes = j->segment_bytes * between(r, 6, 40);
+	j->quota_bytes = j->segment_bytes *
+			 (rng_sim_chance(&r->rng, 300) ? between(r, 4, 6) : between(r, 6, 40));
 	j->cache_bytes = UINT64_C(4096) << between(r, 0, 6);
 	j->align = rng_sim_chance(&r->rng, 100) ? 512 : 0;
 	j->retention_ms = c->history_retention_ms;
@@ -121,7 +123,8 @@ draw_faults(struct run *r)
 	struct disk_sim_knobs *d = disk_sim_knobs(r->disk);
 	bool on;
 
-	r->net_knobs = (struct net_sim_knobs){ .latency_min_ns = 50000, .latency_max_ns = 2 * NS_PER_MS };
+	r->net_knobs =
+		(struct net_sim_knobs){ .latency_min_ns = 50000, .latency_max_ns = 2 * NS_PER_MS };
 	r->sink_knobs = (struct sink_sim_knobs){ .latency_min_ns = 200000,
 						 .latency_max_ns = between(r, 1, 50) * NS_PER_MS };
 	d->sync_ns = 100000;
@@ -228,7 +231,8 @@ on_note(void *arg, const struct note *n)
 	if (n->kind == NOTE_TRANSITION)
 		oracle_transition(r->oracle, n);
 	if (n->kind == NOTE_RECORD_GONE)
-		oracle_fail(r->oracle, "I-9 %" PRId64 " messages that are owed left with their segment",
+		oracle_fail(r->oracle,
+			    "I-9 %" PRId64 " messages that are owed left with their segment",
 			    n->value);
 }
 
@@ -270,6 +274,7 @@ bury(struct run *r, bool power)
 	else
 		disk_sim_kill(r->disk);
 	r->loop = loop_free(r->loop);
+	r->reclaimed_seen = 0;
 	net_sim_crash(r->net);
 	sink_sim_crash(r->sink);
 	disk_sim_knobs(r->disk)->stop = 0;
@@ -326,9 +331,10 @@ raise_up(struct run *r, bool faults)
 			continue;
 		}
 		if (!trap) {
-			oracle_fail(r->oracle, "the broker does not start again: %s, %s, segment %" PRIu64
-					       ", lsn %" PRIu64, err_name(err), fault.text,
-				    fault.segment, fault.lsn);
+			oracle_fail(r->oracle,
+				    "the broker does not start again: %s, %s, segment %" PRIu64
+				    ", lsn %" PRIu64,
+				    err_name(err), fault.text, fault.segment, fault.lsn);
 			return;
 		}
 		r->result->effective[FAULT_CRASH_IN_RECOVERY]++;
@@ -354,18 +360,30 @@ operate(struct run *r)
 	static const enum verb verbs[] = { VERB_CHECK, VERB_RESUME, VERB_RETRY };
 	static struct list_page page; /* large, and one thread */
 	struct list_query q = { .limit = 20 };
-	struct operation op = { .verb = verbs[rng_sim_below(&r->rng, 3)], .who = STR("sim"),
+	struct operation op = { .verb = verbs[rng_sim_below(&r->rng, 3)],
+				.who = STR("sim"),
 				.reason = STR("a seed said so") };
 
 	op.to.peer = PEER_HTTP | 1;
-	q.states = op.verb == VERB_RETRY ? 1u << TXN_UNDELIVERABLE :
-					   1u << TXN_PREPARED | 1u << TXN_PARKED;
+	q.states = op.verb == VERB_RETRY ? 1u << TXN_UNDELIVERABLE
+					 : 1u << TXN_PREPARED | 1u << TXN_PARKED;
 	core_list(loop_core(r->loop), &q, &page);
 	if (!page.count)
 		return;
 	op.gid = page.rows[rng_sim_below(&r->rng, page.count)].gid;
 	core_operate(loop_core(r->loop), &op);
 	r->result->effective[FAULT_OPERATOR]++;
+}
+
+/* The moment at which whatever was forgotten too early is gone for good. */
+static bool
+just_reclaimed(struct run *r)
+{
+	uint64_t reclaimed = journal_stats(loop_journal(r->loop))->reclaimed;
+	bool fresh = reclaimed > r->reclaimed_seen;
+
+	r->reclaimed_seen = reclaimed;
+	return fresh && r->cut_permyriad && rng_sim_chance(&r->rng, 100);
 }
 
 static void
@@ -401,7 +419,7 @@ misfortune(struct run *r)
 	}
 	if (chance10k(r, r->operator_permyriad))
 		operate(r);
-	if (chance10k(r, r->cut_permyriad)) {
+	if (chance10k(r, r->cut_permyriad) || just_reclaimed(r)) {
 		r->result->effective[FAULT_POWER_CUT]++;
 		restart(r, true, true);
 	} else if (chance10k(r, r->kill_permyriad)) {
@@ -465,10 +483,13 @@ settle(struct run *r)
 	d->fail_sync = d->fail_write = d->fail_allocate = d->stop = 0;
 	d->delay_max = 0;
 	d->capacity = 0;
-	r->excused = false;
-	r->net_knobs = (struct net_sim_knobs){ .latency_min_ns = 50000, .latency_max_ns = NS_PER_MS };
+	/* A sync that failed may not have been heard of yet. */
+	r->excused &= disk_sim_pending(r->disk) > 0;
+	r->net_knobs =
+		(struct net_sim_knobs){ .latency_min_ns = 50000, .latency_max_ns = NS_PER_MS };
 	net_sim_set(r->net, &r->net_knobs);
-	r->sink_knobs = (struct sink_sim_knobs){ .latency_min_ns = 200000, .latency_max_ns = NS_PER_MS,
+	r->sink_knobs = (struct sink_sim_knobs){ .latency_min_ns = 200000,
+						 .latency_max_ns = NS_PER_MS,
 						 .poison_permille = r->sink_knobs.poison_permille };
 	sink_sim_set(r->sink, &r->sink_knobs);
 	sink_sim_down(r->sink, false);
@@ -482,7 +503,8 @@ at_rest(struct run *r)
 	const struct core_stats *s = core_stats(loop_core(r->loop));
 
 	return producers_done(r->producers) && oracle_owed(r->oracle) == 0 &&
-	       core_owed(loop_core(r->loop)) == 0 && s->rows[TXN_PREPARED] + s->rows[TXN_PARKED] == 0;
+	       core_owed(loop_core(r->loop)) == 0 &&
+	       s->rows[TXN_PREPARED] + s->rows[TXN_PARKED] == 0;
 }
 
 static void
@@ -495,8 +517,9 @@ heal(struct run *r)
 			return;
 	}
 	oracle_final(r->oracle);
-	oracle_fail(r->oracle, "not at rest after healing: %" PRIu64 " owed to clients, %" PRIu64
-			       " owed to Kafka, %" PRIu64 " prepared, %" PRIu64 " parked",
+	oracle_fail(r->oracle,
+		    "not at rest after healing: %" PRIu64 " owed to clients, %" PRIu64
+		    " owed to Kafka, %" PRIu64 " prepared, %" PRIu64 " parked",
 		    oracle_owed(r->oracle), core_owed(loop_core(r->loop)),
 		    core_stats(loop_core(r->loop))->rows[TXN_PREPARED],
 		    core_stats(loop_core(r->loop))->rows[TXN_PARKED]);
