@@ -155,6 +155,12 @@ record_room(struct journal *j, size_t need)
 	return j->open.chunk->mem + j->open.chunk->used;
 }
 
+uint64_t
+journal_state_max(const struct journal *j)
+{
+	return j->segment_bytes / 4;
+}
+
 /*
  * Begins segment NUMBER with its state record, in a group that is left open.  The client is
  * asked for the state as it is now: after all that was appended before.
@@ -182,7 +188,7 @@ writer_open_segment(struct journal *j, uint64_t number, uint64_t previous_end, s
 	group_begin(j, need + tail_bytes, true);
 	p = j->open.chunk->mem + j->open.chunk->used;
 	len = record_encode(&e, p);
-	if (len > j->segment_bytes / 4)
+	if (len > journal_state_max(j))
 		journal_fail(j, ERR_TOOBIG);
 	(void)take_record(j, p, len);
 	j->waiting_records--;
@@ -248,7 +254,8 @@ journal_append(struct journal *j, const struct entry *e, struct place *ret_place
 		return j->err;
 	*ret_place = (struct place){ 0, 0 };
 	need = record_bound(e);
-	if (need > j->record_max)
+	/* It must fit again when it is copied forward, with all that is known of it by then. */
+	if (need + (e->type == ENTRY_HALF ? record_copy_bound(&e->half.half) : 0) > j->record_max)
 		return ERR_TOOBIG;
 	if (refusable && !journal_has_room(j))
 		return ERR_FULL;

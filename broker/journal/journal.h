@@ -124,6 +124,8 @@ struct journal_stats {
 };
 
 const struct journal_stats *journal_stats(const struct journal *j);
+/* No state record may be longer: one that is ends the daemon, so the client keeps below it. */
+uint64_t journal_state_max(const struct journal *j);
 
 /* escrowd journal dump|verify|stat: read only, no lock, no daemon needed.  0, or the fault. */
 struct buf;

@@ -722,6 +722,10 @@ get_audit(struct cursor *c, struct entry_audit *e)
 
 /* ---- all of them ------------------------------------------------------------------------ */
 
+/* What a copy says beyond its half, and of each message; its decision's WHO is not kept. */
+#define COPY_MORE 64
+#define COPY_PART 28
+
 static size_t
 bound_half(const struct half *h)
 {
@@ -762,8 +766,8 @@ bound_body(const struct entry *e)
 	case ENTRY_STUB:
 		return 128 + e->stub.group.n + e->stub.key.n + e->stub.decision.who.n;
 	case ENTRY_COPY:
-		return 64 + bound_half(&e->copy.half) + e->copy.decision.who.n +
-		       (e->copy.parts ? (size_t)e->copy.half.count * 28 : 0);
+		return COPY_MORE + bound_half(&e->copy.half) + e->copy.decision.who.n +
+		       (e->copy.parts ? (size_t)e->copy.half.count * COPY_PART : 0);
 	case ENTRY_AUDIT:
 		return 96 + e->audit.verb.n + e->audit.who.n + e->audit.reason.n + e->audit.outcome.n;
 	case ENTRY_CLUSTER:
@@ -935,6 +939,12 @@ size_t
 record_bound(const struct entry *e)
 {
 	return RECORD_HEAD_MAX + bound_body(e);
+}
+
+size_t
+record_copy_bound(const struct half *h)
+{
+	return COPY_MORE + (size_t)h->count * COPY_PART;
 }
 
 size_t

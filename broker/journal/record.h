@@ -24,6 +24,8 @@
 
 /* At least as many bytes as E will take. */
 size_t record_bound(const struct entry *e);
+/* How much longer a copy of H can be than H alone, with its decision and parts. */
+size_t record_copy_bound(const struct half *h);
 /* Writes E at OUT, which has room for record_bound(); returns the bytes used. Not sealed yet. */
 size_t record_encode(const struct entry *e, uint8_t *out);
 /* Writes the checksum: the last thing before the bytes may leave. */

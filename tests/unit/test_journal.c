@@ -1024,6 +1024,39 @@ START_TEST(a_record_that_cannot_fit_is_refused)
 }
 END_TEST
 
+/*
+ * Else one half-send of just the right length is taken, and ends the daemon when its segment is
+ * given up; and again after every restart.
+ */
+START_TEST(what_was_taken_can_be_copied_forward)
+{
+	struct part part = { 0, 3, UINT64_MAX / 2, PART_REFUSED, INT32_MIN };
+	struct entry half = { .type = ENTRY_HALF }, copy = { .type = ENTRY_COPY };
+	uint32_t topic = 0;
+	struct message m;
+	struct place place;
+	int err = ERR_TOOBIG;
+
+	make_world(18, 16384, 16);
+	must_open();
+	half.half.half = half_of(1, &m, body);
+	half.half.topics = &topic;
+	for (m.value.n = 8192; m.value.n > 0 && err == ERR_TOOBIG; m.value.n--)
+		err = journal_append(w->j, &half, &place);
+	ck_assert_int_eq(err, 0);
+	m.value.n++;
+	ck_assert_uint_gt(m.value.n, 3000);
+	copy.copy.half = half.half.half;
+	copy.copy.topics = &topic;
+	copy.copy.state = TXN_UNDELIVERABLE;
+	copy.copy.decision = (struct decision){ TXN_COMMITTED, ORIGIN_CLIENT, UINT64_MAX / 2, STR_NONE };
+	copy.copy.parts = &part;
+	ck_assert_int_eq(journal_append(w->j, &copy, &place), 0);
+	w->j = journal_free(w->j);
+	end_world();
+}
+END_TEST
+
 int
 main(void)
 {
@@ -1050,6 +1083,7 @@ main(void)
 	tcase_add_test(t, old_segments_leave_when_their_retention_is_over);
 	tcase_add_test(t, the_tools_read_what_recovery_reads);
 	tcase_add_test(t, a_record_that_cannot_fit_is_refused);
+	tcase_add_test(t, what_was_taken_can_be_copied_forward);
 	suite_add_tcase(s, t);
 	r = srunner_create(s);
 	srunner_run_all(r, CK_NORMAL);
