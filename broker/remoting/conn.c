@@ -23,7 +23,15 @@ account(struct conn *c)
 	size_t held = c->in.cap + c->out.cap;
 
 	c->r->stats.buffered += held - c->counted;
+	c->r->stats.buffered_out += c->out.cap - c->counted_out;
 	c->counted = held;
+	c->counted_out = c->out.cap;
+}
+
+uint64_t
+conn_received(const struct remoting *r)
+{
+	return r->stats.buffered - r->stats.buffered_out;
 }
 
 static void
@@ -184,6 +192,8 @@ conn_gone(struct conn *c)
 	list_del(&c->beats);
 	list_del(&c->dirty);
 	list_del(&c->hungry);
+	buf_free(&c->out); /* nobody borrows from it */
+	c->out_at = 0;
 	spend_in(c);
 	core_leave(r->core, c->peer, STR_NONE);
 	PUSH(r->dead, r->dead_count, r->dead_cap, c);
@@ -339,7 +349,7 @@ carry(struct conn *c, const char *p, size_t n, bool fresh)
 	if (n == 0)
 		return;
 	/* Small remainders have a reserve, so that one large peer does not cut off the small. */
-	if (r->stats.buffered + n > r->conf.receive_bytes + r->conf.receive_bytes / 4) {
+	if (conn_received(r) + n > r->conf.receive_bytes + r->conf.receive_bytes / 4) {
 		complain(c, "receive memory is out, closing a connection in the middle of a frame");
 		conn_gone(c);
 		return;
@@ -411,7 +421,7 @@ read_large(struct conn *c)
 		/* Doubled as bytes come: a length alone takes no memory of ours. */
 		size_t more = min_u64(c->in.len, c->in_need - c->in.len);
 
-		if (r->stats.buffered + more > r->conf.receive_bytes) {
+		if (conn_received(r) + more > r->conf.receive_bytes) {
 			complain(c, "receive memory is out, a large frame waits");
 			c->starved = true;
 			list_move(&r->hungry, &c->hungry);

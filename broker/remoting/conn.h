@@ -48,6 +48,7 @@ struct conn {
 	size_t out_at;	   /* of it the socket has taken so many */
 	uint64_t out_base; /* bytes ever taken before out.data[0] */
 	size_t counted;	   /* bytes of this connection in stats.buffered */
+	size_t counted_out; /* of them, in stats.buffered_out */
 
 	struct conn_mark *marks; /* marks[mark_at .. mark_count) are not yet taken */
 	uint32_t mark_at, mark_count, mark_cap;
@@ -133,6 +134,8 @@ struct conn *conn_accept(struct remoting *r, struct net_conn *net);
 void conn_readable(struct conn *c);
 /* Ends it at once: the core is told, and the struct dies with the turn. */
 void conn_gone(struct conn *c);
+/* Bytes of partial frames, all connections. */
+uint64_t conn_received(const struct remoting *r);
 /* Ends it once its answers are written. */
 void conn_finish(struct conn *c);
 /* Writes what there is.  May end in conn_gone(). */

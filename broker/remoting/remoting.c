@@ -234,7 +234,7 @@ expire(struct remoting *r)
 static void
 feed(struct remoting *r)
 {
-	if (r->stats.buffered >= r->conf.receive_bytes)
+	if (conn_received(r) >= r->conf.receive_bytes)
 		return;
 	LIST_EACH (node, &r->hungry) {
 		struct conn *c = LIST_ENTRY(node, struct conn, hungry);
@@ -245,6 +245,33 @@ feed(struct remoting *r)
 	}
 }
 
+/*
+ * Each connection's answers have a bound, but there may be thousands of connections: together
+ * they have one too, and at it goes who holds the most.
+ */
+static void
+relieve(struct remoting *r)
+{
+	while (r->stats.buffered_out > r->conf.receive_bytes) {
+		struct conn *most = NULL;
+
+		LIST_EACH (node, &r->stuck) {
+			struct conn *c = LIST_ENTRY(node, struct conn, stuck);
+
+			if (!most || c->out.cap > most->out.cap)
+				most = c;
+		}
+		if (!most)
+			return;
+		r->stats.crowded++;
+		if (conn_may_complain(most))
+			log_warn("answers that nobody takes fill their memory, closing the largest",
+				 "peer=%llu from=%s client=%s", (unsigned long long)most->peer,
+				 most->from, log_q(buf_as_str(&most->client_id)));
+		conn_gone(most);
+	}
+}
+
 void
 remoting_flush(struct remoting *r, int64_t now_ns)
 {
@@ -252,6 +279,7 @@ remoting_flush(struct remoting *r, int64_t now_ns)
 	/* Flushing may end a connection, never begin output on another. */
 	while (!list_empty(&r->dirty))
 		conn_flush(OLDEST(r, dirty));
+	relieve(r);
 	expire(r);
 	feed(r);
 }

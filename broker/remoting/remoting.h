@@ -31,7 +31,8 @@ struct remoting_conf {
 	const char *cluster_name;
 	uint32_t connections_max; /* limits.connections                                     */
 	uint32_t message_bytes;	  /* limits.message                                         */
-	uint64_t receive_bytes;	  /* buffers of all connections together                     */
+	uint64_t receive_bytes;	  /* partial frames of all connections together; as much again
+				   * for answers that are not taken                          */
 	const struct topic_mapping *map;
 	size_t map_count;
 };
@@ -69,8 +70,10 @@ struct remoting_stats {
 	uint64_t malformed;
 	uint64_t grpc;		 /* 5.x gRPC clients that were told                      */
 	uint64_t timeouts;	 /* frames begun and never ended                         */
+	uint64_t crowded;	 /* closed because untaken answers used up their memory  */
 	uint64_t bytes_in, bytes_out;
 	uint64_t buffered;	 /* bytes held now                                       */
+	uint64_t buffered_out;	 /* of them, answers                                     */
 };
 
 const struct remoting_stats *remoting_stats(const struct remoting *r);

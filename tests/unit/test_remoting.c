@@ -1164,6 +1164,53 @@ START_TEST(who_takes_no_answers_is_not_read_and_then_closed)
 }
 END_TEST
 
+/*
+ * Many who ask and never listen: their answers are memory too, and the others must not be cut off
+ * for it.
+ */
+START_TEST(answers_nobody_takes_have_a_roof_together)
+{
+	enum { PEERS = 40 };
+	static char burst[256 << 10];
+	struct net_sim_knobs narrow = { .window_bytes = 64 << 10 };
+	struct remoting_conf conf = conf_default();
+	struct peer *peers[PEERS], *honest;
+	struct wire_command c;
+	size_t n, len = 0;
+
+	conf.receive_bytes = 8 << 20;
+	begin_with(&conf);
+	request(&c, WIRE_BINARY, WIRE_ROUTE, 6);
+	wire_add(&c, WIRE_STR("topic"), WIRE_STR("TBW102"));
+	while (len + 256 < sizeof(burst)) {
+		n = encode(&c, burst + len, sizeof(burst) - len);
+		len += n;
+	}
+	honest = dial();
+	for (size_t i = 0; i < PEERS; i++)
+		peers[i] = dial();
+	turn();
+	net_sim_set(sim, &narrow);
+	for (int round = 0; round < 64; round++) {
+		for (size_t i = 0; i < PEERS; i++)
+			(void)net_sim_send(peers[i]->client, burst, len);
+		turn();
+		ck_assert_uint_le(remoting_stats(port)->buffered_out, conf.receive_bytes);
+	}
+	ck_assert_uint_gt(remoting_stats(port)->crowded, 0);
+	/* One who takes his answers is served, also when his frame comes in pieces. */
+	n = encode(&c, burst, sizeof(burst));
+	ck_assert(net_sim_send(honest->client, burst, n / 2));
+	turns(3);
+	ck_assert(net_sim_send(honest->client, burst + n / 2, n - n / 2));
+	ck_assert(receive(honest, &c));
+	for (size_t i = 0; i < PEERS; i++)
+		hang_up(peers[i]);
+	hang_up(honest);
+	end();
+}
+END_TEST
+
 START_TEST(receive_memory_has_a_roof)
 {
 	enum { PEERS = 20 };
@@ -1478,5 +1525,6 @@ UNIT("remoting", who_waited_for_receive_memory_goes_on, what_came_before_garbage
      a_check_counts_when_its_last_byte_was_taken, strangers_are_told_apart_and_shown_the_door,
      an_oversized_message_is_refused_and_the_connection_lives, a_large_frame_in_pieces_is_one_frame,
      patience_has_its_limits, who_takes_no_answers_is_not_read_and_then_closed,
-     receive_memory_has_a_roof, idle_connections_hold_no_buffer,
+     answers_nobody_takes_have_a_roof_together, receive_memory_has_a_roof,
+     idle_connections_hold_no_buffer,
      an_answer_for_who_is_gone_harms_nobody_else, a_draining_port_takes_no_newcomers);
