@@ -24,6 +24,7 @@ core_new(const struct core_conf *conf, const struct ports *ports, void *arg)
 	table_init(&c->table, conf->shard);
 	timers_init(&c->timers, &c->table);
 	groups_init(&c->groups, &c->table, secret, conf->check_outstanding);
+	c->groups.limit = LIMIT_GROUPS_RECOVERED; /* until core_start() */
 	topics_init(&c->topics, secret);
 	lanes_init(&c->lanes, conf->lane_window, conf->lane_backoff_ns, conf->lane_backoff_max_ns);
 	core_db(c, false, NULL);

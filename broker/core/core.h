@@ -40,6 +40,11 @@ void core_format(struct core *c);
 int core_recover(struct core *c, const struct entry *e, struct place place) MUSTUSE;
 /* Recovery is over: due times are computed, lanes filled.  Nothing is asked or published before. */
 void core_start(struct core *c, int64_t now_ns, uint64_t wall_ms);
+/*
+ * The record that opens a segment has BYTES at most: topics, and partitions of known ones, that
+ * would make it longer are not taken into the catalogue.  Without a call there is no bound.
+ */
+void core_state_max(struct core *c, uint64_t bytes);
 
 /*
  * Fills the core's part of the record that opens a segment.  The arrays live until the

@@ -184,6 +184,7 @@ struct core {
 	uint8_t audit_chain[16];
 	char cluster[128];
 	uint32_t cluster_len;
+	uint64_t state_max;	  /* bytes of it; 0: no bound                               */
 	struct entry_topic *state_topics;
 	struct lane_state *state_lanes;
 

@@ -689,6 +689,7 @@ core_start(struct core *c, int64_t now_ns, uint64_t wall_ms)
 	mem_free(c->done);
 	c->done = NULL;
 	c->done_count = c->done_cap = 0;
+	c->groups.limit = LIMIT_GROUPS;
 	(void)core_keys_room(c); /* the journal may remember more than memory is allowed to */
 	c->started = true;
 }

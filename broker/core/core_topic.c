@@ -92,6 +92,39 @@ journal_topic(struct core *c, uint32_t number)
 	(void)core_append(c, &e); /* before any record that uses it: the journal keeps the order */
 }
 
+/* In the state record, at most: of everything else, of a topic, of each partition's lane. */
+#define STATE_FIXED 512u
+#define STATE_TOPIC 32u
+#define STATE_LANE  24u
+
+void
+core_state_max(struct core *c, uint64_t bytes)
+{
+	c->state_max = bytes;
+}
+
+/*
+ * Does the state record hold the catalogue with PARTITIONS of topic NUMBER, or of a new one NAME?
+ * All of them count, used or not: a commit makes a lane, and cannot be refused any more.
+ */
+static bool
+state_holds(const struct core *c, uint32_t number, struct str name, int32_t partitions)
+{
+	uint64_t bytes = STATE_FIXED;
+
+	for (uint32_t i = 0; i < c->topics.count; i++) {
+		const struct topic *t = &c->topics.topics[i];
+		int32_t lanes = t->partitions > t->lane_cap ? t->partitions : t->lane_cap;
+
+		if (i == number)
+			lanes = lanes > partitions ? lanes : partitions;
+		bytes += STATE_TOPIC + t->name.n + (uint64_t)lanes * STATE_LANE;
+	}
+	if (number == TOPIC_NONE)
+		bytes += STATE_TOPIC + name.n + (uint64_t)partitions * STATE_LANE;
+	return !c->state_max || bytes <= c->state_max;
+}
+
 void
 core_topic(struct core *c, struct str name, enum topic_news news, int32_t partitions,
 	   uint32_t max_bytes)
@@ -121,6 +154,21 @@ core_topic(struct core *c, struct str name, enum topic_news news, int32_t partit
 	}
 	if (partitions <= 0)
 		return;
+	if (number == TOPIC_NONE && !state_holds(c, number, name, partitions)) {
+		wait_fail(c, w, ANSWER_BUSY, "the journal's segments are too small for more topics");
+		return;
+	}
+	if (number != TOPIC_NONE && partitions > c->topics.topics[number].partitions &&
+	    !state_holds(c, number, name, partitions)) {
+		/* The new partitions stay unused; a topic that came back needs its first ones. */
+		partitions = c->topics.topics[number].partitions;
+		if (partitions == 0) {
+			if (w)
+				wait_fail(c, w, ANSWER_BUSY,
+					  "the journal's segments are too small for more partitions");
+			return;
+		}
+	}
 	if (number == TOPIC_NONE)
 		number = c->topics.count;
 	else if (max_bytes == 0) /* not told this time: what was known still holds */

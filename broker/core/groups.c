@@ -37,6 +37,7 @@ groups_init(struct groups *g, const struct table *table, struct hash_secret secr
 		.table = table,
 		.secret = secret,
 		.outstanding_max = outstanding_max,
+		.limit = LIMIT_GROUPS,
 		.group_free = NIL,
 		.peer_free = NIL,
 		.member_free = NIL,
@@ -103,7 +104,7 @@ groups_get(struct groups *g, struct str name)
 
 	if (i != GROUP_NONE)
 		return i;
-	if (g->groups_used >= LIMIT_GROUPS)
+	if (g->groups_used >= g->limit)
 		return GROUP_NONE;
 	i = g->group_free;
 	if (i != NIL) {

@@ -66,6 +66,7 @@ struct groups {
 	const struct table *table;
 	struct hash_secret secret;
 	uint32_t outstanding_max;
+	uint32_t limit; /* of groups: LIMIT_GROUPS, unless recovery needs more */
 
 	struct group *groups;
 	uint32_t group_count, group_cap, group_free, groups_used;
@@ -91,7 +92,7 @@ void groups_init(struct groups *g, const struct table *table, struct hash_secret
 void groups_done(struct groups *g);
 
 uint32_t groups_find(struct groups *g, struct str name);
-/* Makes it when it is new; GROUP_NONE at LIMIT_GROUPS.  A group without rows and listeners may be
+/* Makes it when it is new; GROUP_NONE at `limit`.  A group without rows and listeners may be
  * gone after the next call. */
 uint32_t groups_get(struct groups *g, struct str name);
 struct str groups_name(const struct groups *g, uint32_t group);

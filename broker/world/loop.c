@@ -301,6 +301,7 @@ recover(struct loop *l, const struct loop_conf *conf, struct journal_fault *ret_
 		core_format(l->core);
 	core_start(l->core, l->world.clock->ops->mono_ns(l->world.clock),
 		   l->world.clock->ops->wall_ms(l->world.clock));
+	core_state_max(l->core, journal_state_max(l->journal));
 	err = journal_start(l->journal, l->world.clock->ops->wall_ms(l->world.clock));
 	if (err && !ret_fault->text[0])
 		snprintf(ret_fault->text, sizeof(ret_fault->text), "starting the journal: %s",

@@ -1154,6 +1154,74 @@ START_TEST(beyond_a_turns_bytes_half_sends_wait_and_decisions_do_not)
 }
 END_TEST
 
+/*
+ * Memory forgets a producer group with its last transaction, the journal only with its segment: a
+ * journal that names more groups than memory may hold must still be read, or the daemon never starts
+ * again.
+ */
+START_TEST(a_journal_with_more_groups_than_memory_is_read)
+{
+	struct message m = fake_message("t", "x");
+	struct entry e = { .type = ENTRY_HALF };
+	uint32_t topic = 0;
+	char name[16];
+
+	open_with_topic();
+	f.core = core_free(f.core);
+	f.core = core_new(&f.conf, &fake_ports, &f);
+	for (uint32_t i = f.first; i < f.count; i++)
+		ck_assert_int_eq(core_recover(f.core, &f.log[i], (struct place){ i * 100, 100 }), 0);
+	m.partition = 0;
+	e.half.topics = &topic;
+	for (uint32_t i = 1; i <= LIMIT_GROUPS + 1; i++) {
+		struct entry done = { .type = ENTRY_DECISION };
+
+		snprintf(name, sizeof(name), "g%u", i);
+		e.half.half = (struct half){ .gid = gid_make(f.wall_ms, 0, i), .group = str_of(name),
+					     .count = 1, .messages = &m };
+		ck_assert_int_eq(core_recover(f.core, &e, (struct place){ 100 * i, 100 }), 0);
+		done.decision.seq = i;
+		done.decision.decision = (struct decision){ TXN_ROLLED_BACK, ORIGIN_CLIENT,
+							    f.wall_ms, STR_NONE };
+		ck_assert_int_eq(core_recover(f.core, &done, (struct place){ 0, 0 }), 0);
+	}
+	core_start(f.core, f.now_ns, f.wall_ms);
+	/* In service the bound holds again: for a while there is no room for yet another. */
+	fake_send(&f, 1, "k", "hello");
+	fake_turn(&f);
+	ck_assert_int_eq(fake_last(&f)->code, ANSWER_BUSY);
+	f.now_ns += 48 * 3600 * NS_PER_S;
+	f.wall_ms += UINT64_C(48) * 3600 * 1000;
+	for (int i = 0; i < 64; i++)
+		fake_pass(&f, NS_PER_S);
+	fake_begin(&f, 1, "k", "hello");
+}
+END_TEST
+
+/* The record that opens a segment has a bound; whoever passes it ends the daemon for good. */
+START_TEST(the_catalogue_stays_within_what_a_segment_can_open_with)
+{
+	struct entry e = { .type = ENTRY_STATE };
+
+	open_with_topic();
+	core_state_max(f.core, 4096);
+	core_route(f.core, (struct reply_to){ 9, 0 }, STR("wide"));
+	fake_turn(&f);
+	core_topic(f.core, STR("wide"), TOPIC_HERE, 1000, 0);
+	ck_assert_int_eq(fake_last(&f)->code, ANSWER_BUSY);
+	fake_topic(&f, "small", 20);
+	/* Partitions that are added later stay unused: what is known goes on. */
+	core_topic(f.core, STR("t"), TOPIC_HERE, 1000, 0);
+	core_state(f.core, &e.state);
+	ck_assert_uint_eq(e.state.topic_count, 2);
+	ck_assert_int_eq(e.state.topics[0].partitions, 1);
+	fake_begin(&f, 1, "k", "hello");
+	core_topic(f.core, STR("t"), TOPIC_HERE, 2, 0);
+	core_state(f.core, &e.state);
+	ck_assert_int_eq(e.state.topics[0].partitions, 2);
+}
+END_TEST
+
 UNIT("core", nothing_is_answered_before_it_is_durable, a_rolled_back_message_never_reaches_kafka,
      of_two_decisions_in_one_turn_the_first_wins, nobody_decides_by_guessing,
      a_repeat_gets_the_same_tokens_and_a_new_generation, a_repeat_in_the_same_turn_waits,
@@ -1178,4 +1246,6 @@ UNIT("core", nothing_is_answered_before_it_is_durable, a_rolled_back_message_nev
      recovery_of_records_that_come_twice, after_a_restart_checks_come_within_one_gap,
      what_people_do_is_journaled_with_their_reason, a_check_by_hand_asks_now,
      lists_page_through_everything_once, the_watermark_never_passes_an_undecided_transaction,
+     a_journal_with_more_groups_than_memory_is_read,
+     the_catalogue_stays_within_what_a_segment_can_open_with,
      a_timeline_tells_a_life, beyond_a_turns_bytes_half_sends_wait_and_decisions_do_not);
