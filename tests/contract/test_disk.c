@@ -4,7 +4,6 @@
  * A user would lose: every proof that the simulator gives, if the disk in it behaved better than
  * the one under the daemon.
  */
-#include <check.h>
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -20,6 +19,7 @@
 #include "base/err.h"
 #include "journal/journal.h"
 #include "sim/disk_sim.h"
+#include "unit/unit.h"
 
 enum kind { SIM, SIM_SLOW, POSIX_INLINE, POSIX_THREADS, KINDS };
 
@@ -535,12 +535,8 @@ END_TEST
 int
 main(void)
 {
-	Suite *s = suite_create("disk");
-	TCase *t = tcase_create("disk");
-	SRunner *r;
-	int failed;
+	TCase *t = unit_case("disk", NULL, NULL);
 
-	tcase_set_timeout(t, 60);
 	tcase_add_loop_test(t, what_was_written_is_read_at_once, 0, KINDS);
 	tcase_add_loop_test(t, names_are_made_once_and_found_again, 0, KINDS);
 	tcase_add_loop_test(t, a_listing_tells_names_and_sizes_and_not_the_lock, 0, KINDS);
@@ -552,10 +548,5 @@ main(void)
 	tcase_add_loop_test(t, an_end_that_comes_later_wakes_the_loop, 0, KINDS);
 	tcase_add_test(t, links_are_not_followed_and_nobody_else_may_look);
 	tcase_add_loop_test(t, a_journal_lives_here, 0, KINDS);
-	suite_add_tcase(s, t);
-	r = srunner_create(s);
-	srunner_run_all(r, CK_NORMAL);
-	failed = srunner_ntests_failed(r);
-	srunner_free(r);
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return unit_run_case("disk", t);
 }

@@ -4,7 +4,6 @@
  * contract, producers would hang or be answered twice.
  */
 #include <arpa/inet.h>
-#include <check.h>
 #include <errno.h>
 #include <poll.h>
 #include <stdlib.h>
@@ -15,6 +14,7 @@
 #include "base/err.h"
 #include "sim/net_sim.h"
 #include "world/net.h"
+#include "unit/unit.h"
 
 #define TRIES 200
 
@@ -444,10 +444,7 @@ main(void)
 		a_closed_connection_has_no_more_events,
 		an_address_is_listened_on_once,
 	};
-	Suite *suite = suite_create("net");
-	TCase *tc = tcase_create("contract");
-	SRunner *runner;
-	int failed;
+	TCase *tc = unit_case("net", NULL, NULL);
 
 	tcase_set_timeout(tc, 30);
 	for (size_t i = 0; i < ARRAY_LEN(both); i++)
@@ -455,10 +452,5 @@ main(void)
 	tcase_add_test(tc, wake_and_watched_descriptors_end_the_sleep);
 	tcase_add_test(tc, a_hang_up_does_not_wake_a_loop_that_waits_for_nothing);
 	tcase_add_test(tc, addresses_read_as_they_are_written);
-	suite_add_tcase(suite, tc);
-	runner = srunner_create(suite);
-	srunner_run_all(runner, CK_NORMAL);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return unit_run_case("net", tc);
 }

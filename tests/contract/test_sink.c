@@ -757,6 +757,6 @@ main(void)
 
 	signal(SIGPIPE, SIG_IGN);
 	if (getenv("ESCROW_TEST_KAFKA"))
-		return unit_run("sink", anywhere, ARRAY_LEN(anywhere));
-	return unit_run("sink", here, ARRAY_LEN(here));
+		return unit_run("sink", NULL, NULL, anywhere, ARRAY_LEN(anywhere));
+	return unit_run("sink", NULL, NULL, here, ARRAY_LEN(here));
 }

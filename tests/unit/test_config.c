@@ -552,40 +552,10 @@ teardown(void)
 	config_done(&config);
 }
 
-int
-main(void)
-{
-	static const TTest *const *tests[] = {
-		&without_a_file_all_is_as_documented,
-		&the_sample_is_the_table,
-		&the_minimal_sample_is_enough,
-		&the_table_is_sound,
-		&later_sources_win,
-		&units_are_read,
-		&mistakes_are_told_where_they_are,
-		&values_outside_their_type_are_refused,
-		&settings_must_go_together,
-		&kafka_passes_through,
-		&message_limits_follow_each_other,
-		&topics_are_mapped,
-		&secrets_are_not_shown,
-		&secrets_come_from_files,
-		&strange_variables_are_not_ours,
-		&printed_text_loads_to_the_same,
-		&a_named_file_must_be_there,
-	};
-	Suite *suite = suite_create("config");
-	TCase *tcase = tcase_create("config");
-	SRunner *runner;
-	int failed;
-
-	tcase_add_checked_fixture(tcase, setup, teardown);
-	for (size_t i = 0; i < ARRAY_LEN(tests); i++)
-		tcase_add_test(tcase, *tests[i]);
-	suite_add_tcase(suite, tcase);
-	runner = srunner_create(suite);
-	srunner_run_all(runner, CK_NORMAL);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
-}
+UNIT_WITH("config", setup, teardown, without_a_file_all_is_as_documented, the_sample_is_the_table,
+	  the_minimal_sample_is_enough, the_table_is_sound, later_sources_win, units_are_read,
+	  mistakes_are_told_where_they_are, values_outside_their_type_are_refused,
+	  settings_must_go_together, kafka_passes_through, message_limits_follow_each_other,
+	  topics_are_mapped, secrets_are_not_shown, secrets_come_from_files,
+	  strange_variables_are_not_ours, printed_text_loads_to_the_same,
+	  a_named_file_must_be_there);

@@ -6,14 +6,12 @@
  * reaches the core is.
  */
 #include <arpa/inet.h>
-#include <check.h>
 #include <errno.h>
 #include <netinet/in.h>
 #include <poll.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -22,6 +20,7 @@
 
 #include "base/err.h"
 #include "http/request.h"
+#include "unit.h"
 
 #define GID "0000018f3b9e0000000000000000002a"
 #define TXN "/api/v1/transactions/" GID
@@ -990,40 +989,7 @@ START_TEST(test_readme)
 }
 END_TEST
 
-int
-main(void)
-{
-	Suite *suite = suite_create("http");
-	TCase *tc = tcase_create("http");
-	SRunner *runner;
-	int failed;
-
-	tcase_set_timeout(tc, 60);
-	tcase_add_test(tc, test_recovering);
-	tcase_add_test(tc, test_ready);
-	tcase_add_test(tc, test_parameters);
-	tcase_add_test(tc, test_list);
-	tcase_add_test(tc, test_transaction);
-	tcase_add_test(tc, test_methods);
-	tcase_add_test(tc, test_metrics);
-	tcase_add_test(tc, test_command_allowed);
-	tcase_add_test(tc, test_command);
-	tcase_add_test(tc, test_command_body);
-	tcase_add_test(tc, test_command_answers);
-	tcase_add_test(tc, test_smuggling);
-	tcase_add_test(tc, test_endless_body);
-	tcase_add_test(tc, test_slow_peers);
-	tcase_add_test(tc, test_flood);
-	tcase_add_test(tc, test_command_limit);
-	tcase_add_test(tc, test_many_connections);
-	tcase_add_test(tc, test_address);
-	tcase_add_test(tc, test_out);
-	tcase_add_test(tc, test_tally);
-	tcase_add_test(tc, test_readme);
-	suite_add_tcase(suite, tc);
-	runner = srunner_create(suite);
-	srunner_run_all(runner, CK_ENV);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
-}
+UNIT("http", test_recovering, test_ready, test_parameters, test_list, test_transaction,
+     test_methods, test_metrics, test_command_allowed, test_command, test_command_body,
+     test_command_answers, test_smuggling, test_endless_body, test_slow_peers, test_flood,
+     test_command_limit, test_many_connections, test_address, test_out, test_tally, test_readme);

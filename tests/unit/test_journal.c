@@ -8,7 +8,6 @@
  * from the number, decides some, copies forward what is undecided, and remembers what it was told
  * to be durable.  The disk is simulated and falls over wherever it is told to.
  */
-#include <check.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -17,6 +16,7 @@
 #include "base/hash.h"
 #include "journal/internal.h"
 #include "sim/disk_sim.h"
+#include "unit.h"
 
 #define ROWS 20000
 
@@ -1060,10 +1060,7 @@ END_TEST
 int
 main(void)
 {
-	Suite *s = suite_create("journal");
-	TCase *t = tcase_create("journal");
-	SRunner *r;
-	int failed;
+	TCase *t = unit_case("journal", NULL, NULL);
 
 	tcase_set_timeout(t, 120);
 	tcase_add_test(t, what_was_durable_is_there_after_a_restart);
@@ -1084,10 +1081,5 @@ main(void)
 	tcase_add_test(t, the_tools_read_what_recovery_reads);
 	tcase_add_test(t, a_record_that_cannot_fit_is_refused);
 	tcase_add_test(t, what_was_taken_can_be_copied_forward);
-	suite_add_tcase(s, t);
-	r = srunner_create(s);
-	srunner_run_all(r, CK_NORMAL);
-	failed = srunner_ntests_failed(r);
-	srunner_free(r);
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return unit_run_case("journal", t);
 }

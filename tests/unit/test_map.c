@@ -213,12 +213,8 @@ END_TEST
 int
 main(void)
 {
-	Suite *suite = suite_create("map");
-	TCase *tcase = tcase_create("map");
-	SRunner *runner;
-	int failed;
+	TCase *tcase = unit_case("map", NULL, NULL);
 
-	tcase_set_timeout(tcase, 60);
 	tcase_add_test(tcase, an_empty_map_has_nothing);
 	tcase_add_test(tcase, finds_all_that_is_there_and_nothing_else);
 	tcase_add_test(tcase, survives_keys_that_collide);
@@ -227,10 +223,5 @@ main(void)
 	tcase_add_test(tcase, few_others_are_candidates);
 	tcase_add_test(tcase, indexes_of_every_width_are_kept);
 	tcase_add_test_raise_signal(tcase, deleting_what_is_not_there_is_a_bug, SIGABRT);
-	suite_add_tcase(suite, tcase);
-	runner = srunner_create(suite);
-	srunner_run_all(runner, CK_NORMAL);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return unit_run_case("map", tcase);
 }

@@ -2,12 +2,11 @@
  * Ids and headers.  An id that reads back as another would commit a stranger's transaction;
  * a header lost on the way is a header the consumer never sees.
  */
-#include <check.h>
-#include <stdlib.h>
 
 #include "base/buf.h"
 #include "base/err.h"
 #include "core/message.h"
+#include "unit.h"
 
 START_TEST(a_gid_is_written_and_read_back)
 {
@@ -89,22 +88,5 @@ START_TEST(a_cut_block_is_malformed)
 }
 END_TEST
 
-int
-main(void)
-{
-	Suite *s = suite_create("message");
-	TCase *t = tcase_create("message");
-	SRunner *r;
-	int failed;
-
-	tcase_add_test(t, a_gid_is_written_and_read_back);
-	tcase_add_test(t, what_is_no_gid_is_refused);
-	tcase_add_test(t, headers_keep_order_repeats_nulls_and_emptiness);
-	tcase_add_test(t, a_cut_block_is_malformed);
-	suite_add_tcase(s, t);
-	r = srunner_create(s);
-	srunner_run_all(r, CK_NORMAL);
-	failed = srunner_ntests_failed(r);
-	srunner_free(r);
-	return failed != 0;
-}
+UNIT("message", a_gid_is_written_and_read_back, what_is_no_gid_is_refused,
+     headers_keep_order_repeats_nulls_and_emptiness, a_cut_block_is_malformed);

@@ -2,10 +2,9 @@
  * Partitions as Kafka's Java client chooses them.  A key in another partition than every
  * other producer's breaks joins and per-key order downstream, silently.
  */
-#include <check.h>
-#include <stdlib.h>
 
 #include "core/partition.h"
+#include "unit.h"
 
 /* Vectors of Kafka's own UtilsTest.testMurmur2. */
 START_TEST(murmur2_is_kafkas)
@@ -43,20 +42,4 @@ START_TEST(a_negative_hash_gives_a_partition)
 }
 END_TEST
 
-int
-main(void)
-{
-	Suite *s = suite_create("partition");
-	TCase *t = tcase_create("partition");
-	SRunner *r;
-	int failed;
-
-	tcase_add_test(t, murmur2_is_kafkas);
-	tcase_add_test(t, a_negative_hash_gives_a_partition);
-	suite_add_tcase(s, t);
-	r = srunner_create(s);
-	srunner_run_all(r, CK_NORMAL);
-	failed = srunner_ntests_failed(r);
-	srunner_free(r);
-	return failed != 0;
-}
+UNIT("partition", murmur2_is_kafkas, a_negative_hash_gives_a_partition);

@@ -4,13 +4,12 @@
  * A user would lose: a header, a key or a partition of a message that was half-sent, found out only
  * when the daemon restarts and publishes something else than it was given.
  */
-#include <check.h>
 #include <stdio.h>
-#include <stdlib.h>
 
 #include "base/bytes.h"
 #include "base/err.h"
 #include "journal/record.h"
+#include "unit.h"
 
 static uint64_t rng_state;
 
@@ -643,22 +642,12 @@ END_TEST
 int
 main(void)
 {
-	Suite *s = suite_create("record");
-	TCase *t = tcase_create("record");
-	SRunner *r;
-	int failed;
+	TCase *t = unit_case("record", setup, NULL);
 
-	tcase_add_checked_fixture(t, setup, NULL);
-	tcase_set_timeout(t, 60);
 	tcase_add_loop_test(t, every_type_comes_back_as_it_went, ENTRY_STATE, ENTRY_CLUSTER + 1);
 	tcase_add_test(t, a_flipped_bit_or_another_place_is_found);
 	tcase_add_test(t, hostile_bodies_are_refused_and_nothing_is_overrun);
 	tcase_add_test(t, a_group_header_is_of_one_place_only);
 	tcase_add_test(t, a_pair_costs_at_most_128_bytes_beyond_what_was_sent);
-	suite_add_tcase(s, t);
-	r = srunner_create(s);
-	srunner_run_all(r, CK_NORMAL);
-	failed = srunner_ntests_failed(r);
-	srunner_free(r);
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return unit_run_case("record", t);
 }

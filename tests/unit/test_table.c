@@ -2,10 +2,9 @@
  * The table of transactions.  A row lost here is a half message that nobody is asked about
  * any more; a key that leads to the wrong row runs a local transaction twice.
  */
-#include <check.h>
-#include <stdlib.h>
 
 #include "core/table.h"
+#include "unit.h"
 
 static struct table table;
 
@@ -165,26 +164,7 @@ START_TEST(a_list_loses_nobody)
 }
 END_TEST
 
-int
-main(void)
-{
-	Suite *s = suite_create("table");
-	TCase *t = tcase_create("table");
-	SRunner *r;
-	int failed;
-
-	tcase_add_checked_fixture(t, setup, teardown);
-	tcase_add_test(t, rows_are_found_until_they_are_forgotten);
-	tcase_add_test(t, a_key_leads_to_the_newest_only);
-	tcase_add_test(t, a_walk_sees_each_once_in_order);
-	tcase_add_test(t, a_search_for_undecided_skips_the_decided);
-	tcase_add_test(t, a_walk_stops_when_its_budget_is_spent);
-	tcase_add_test(t, parts_are_a_chain_and_come_back);
-	tcase_add_test(t, a_list_loses_nobody);
-	suite_add_tcase(s, t);
-	r = srunner_create(s);
-	srunner_run_all(r, CK_NORMAL);
-	failed = srunner_ntests_failed(r);
-	srunner_free(r);
-	return failed != 0;
-}
+UNIT_WITH("table", setup, teardown, rows_are_found_until_they_are_forgotten,
+	  a_key_leads_to_the_newest_only, a_walk_sees_each_once_in_order,
+	  a_search_for_undecided_skips_the_decided, a_walk_stops_when_its_budget_is_spent,
+	  parts_are_a_chain_and_come_back, a_list_loses_nobody);

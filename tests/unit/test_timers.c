@@ -2,10 +2,9 @@
  * Due times.  A transaction that falls out of here is never asked about again; one tick that
  * looks at all of them stops the broker when there are millions.
  */
-#include <check.h>
-#include <stdlib.h>
 
 #include "core/timers.h"
+#include "unit.h"
 
 static struct table table;
 static struct timers timers;
@@ -84,22 +83,5 @@ START_TEST(an_idle_tick_looks_at_one_entry)
 }
 END_TEST
 
-int
-main(void)
-{
-	Suite *s = suite_create("timers");
-	TCase *t = tcase_create("timers");
-	SRunner *r;
-	int failed;
-
-	tcase_add_checked_fixture(t, setup, teardown);
-	tcase_add_test(t, they_come_in_order_of_due_and_sequence);
-	tcase_add_test(t, the_boundary_is_due);
-	tcase_add_test(t, an_idle_tick_looks_at_one_entry);
-	suite_add_tcase(s, t);
-	r = srunner_create(s);
-	srunner_run_all(r, CK_NORMAL);
-	failed = srunner_ntests_failed(r);
-	srunner_free(r);
-	return failed != 0;
-}
+UNIT_WITH("timers", setup, teardown, they_come_in_order_of_due_and_sequence, the_boundary_is_due,
+	  an_idle_tick_looks_at_one_entry);

@@ -2,12 +2,11 @@
  * The life of one transaction.  If this table changed unseen, a message could be published
  * that nobody committed, or a decision be lost that was answered.
  */
-#include <check.h>
 #include <stdio.h>
-#include <stdlib.h>
 
 #include "base/base.h"
 #include "core/txn.h"
+#include "unit.h"
 
 static const struct txn_policy policy = {
 	.immunity_ns = 6,
@@ -171,24 +170,6 @@ START_TEST(the_end_of_time_is_no_wrap)
 }
 END_TEST
 
-int
-main(void)
-{
-	Suite *s = suite_create("txn");
-	TCase *t = tcase_create("txn");
-	SRunner *r;
-	int failed;
-
-	tcase_add_test(t, the_whole_table);
-	tcase_add_test(t, checks_are_used_up_then_parked_then_asked_slowly);
-	tcase_add_test(t, a_check_that_was_not_written_does_not_count);
-	tcase_add_test(t, a_repeat_starts_anew);
-	tcase_add_test(t, gaps_grow_up_to_their_bound);
-	tcase_add_test(t, the_end_of_time_is_no_wrap);
-	suite_add_tcase(s, t);
-	r = srunner_create(s);
-	srunner_run_all(r, CK_NORMAL);
-	failed = srunner_ntests_failed(r);
-	srunner_free(r);
-	return failed != 0;
-}
+UNIT("txn", the_whole_table, checks_are_used_up_then_parked_then_asked_slowly,
+     a_check_that_was_not_written_does_not_count, a_repeat_starts_anew, gaps_grow_up_to_their_bound,
+     the_end_of_time_is_no_wrap);

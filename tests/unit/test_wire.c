@@ -4,13 +4,13 @@
  * If this fails, stock RocketMQ clients are misread or misread us: half messages get lost,
  * check-backs roll back what was committed, or one peer's bytes take the daemon down.
  */
-#include <check.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "wire/wire.h"
+#include "unit.h"
 
 static size_t
 unhex(const char *hex, uint8_t *to)
@@ -795,39 +795,15 @@ START_TEST(properties_are_stepped_through)
 }
 END_TEST
 
-int
-main(void)
-{
-	Suite *s = suite_create("wire");
-	TCase *t = tcase_create("wire");
-	SRunner *r;
-	int failed;
-
-	tcase_add_test(t, the_binary_route_request_of_a_java_client_is_read_and_written);
-	tcase_add_test(t, a_check_reaches_the_client_in_the_bytes_it_knows);
-	tcase_add_test(t, a_check_of_an_ipv6_message_keeps_flags_and_addresses_together);
-	tcase_add_test(t, the_offset_comes_back_out_of_the_message_id);
-	tcase_add_test(t, the_crc_is_that_of_java);
-	tcase_add_test(t, a_json_header_is_read_as_each_client_writes_it);
-	tcase_add_test(t, escapes_are_undone);
-	tcase_add_test(t, what_is_no_json_header_is_refused);
-	tcase_add_test(t, one_peer_cannot_grow_the_fields);
-	tcase_add_test(t, our_json_is_compact_and_escaped);
-	tcase_add_test(t, a_frame_is_found_whatever_the_pieces_it_arrives_in);
-	tcase_add_test(t, lengths_that_cannot_be_are_refused_at_the_eighth_byte);
-	tcase_add_test(t, negative_lengths_in_a_binary_header_are_refused);
-	tcase_add_test(t, a_header_cut_anywhere_is_refused);
-	tcase_add_test(t, noise_is_refused_or_read_the_same_twice);
-	tcase_add_test(t, a_send_is_the_same_in_both_spellings);
-	tcase_add_test(t, a_decision_is_read_and_what_is_odd_counts_as_unknown);
-	tcase_add_test(t, numbers_are_whole_or_nothing);
-	tcase_add_test(t, a_heartbeat_names_its_groups);
-	tcase_add_test(t, properties_are_stepped_through);
-	tcase_set_timeout(t, 60);
-	suite_add_tcase(s, t);
-	r = srunner_create(s);
-	srunner_run_all(r, CK_NORMAL);
-	failed = srunner_ntests_failed(r);
-	srunner_free(r);
-	return failed > 0;
-}
+UNIT("wire", the_binary_route_request_of_a_java_client_is_read_and_written,
+     a_check_reaches_the_client_in_the_bytes_it_knows,
+     a_check_of_an_ipv6_message_keeps_flags_and_addresses_together,
+     the_offset_comes_back_out_of_the_message_id, the_crc_is_that_of_java,
+     a_json_header_is_read_as_each_client_writes_it, escapes_are_undone,
+     what_is_no_json_header_is_refused, one_peer_cannot_grow_the_fields,
+     our_json_is_compact_and_escaped, a_frame_is_found_whatever_the_pieces_it_arrives_in,
+     lengths_that_cannot_be_are_refused_at_the_eighth_byte,
+     negative_lengths_in_a_binary_header_are_refused, a_header_cut_anywhere_is_refused,
+     noise_is_refused_or_read_the_same_twice, a_send_is_the_same_in_both_spellings,
+     a_decision_is_read_and_what_is_odd_counts_as_unknown, numbers_are_whole_or_nothing,
+     a_heartbeat_names_its_groups, properties_are_stepped_through);
