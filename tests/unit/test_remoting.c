@@ -506,6 +506,7 @@ START_TEST(the_sharding_key_of_the_go_client_is_the_kafka_key)
 	post(p, &c);
 	turns(3);
 	ck_assert_uint_gt(fake.half_total, 0);
+	hang_up(p);
 	end();
 }
 END_TEST
