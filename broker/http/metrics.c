@@ -147,6 +147,11 @@ half_sends(struct metrics *m, const struct snapshot *s)
 		snprintf(label, sizeof(label), "result=\"%s\"", answer_name((enum answer_code)i));
 		sample(m, label, s->core.half_sends[i]);
 	}
+	single(m, "escrow_half_send_repeats_total", "counter",
+	       "Half-sends of a message that was known by its key.", s->core.half_repeats);
+	single(m, "escrow_requests_waiting", "gauge",
+	       "Requests kept until a record is durable, Kafka tells of a topic, or the next turn.",
+	       s->core.deferred);
 	durations(m, "escrow_half_send_duration_seconds",
 		  "From a half-send's arrival until it was durable.", &s->tally.half_send,
 		  tally_fast_ns);
@@ -259,6 +264,16 @@ edges(struct metrics *m, const struct snapshot *s, const struct http_conf *conf)
 	single(m, "escrow_connections", "gauge", "Connected producers.", s->remoting.connections);
 	single(m, "escrow_connections_refused_total", "counter",
 	       "Connections refused at limits.connections.", s->remoting.refused);
+	family(m, "escrow_connection_faults_total", "counter",
+	       "Connections closed for what the peer did or did not do.");
+	sample(m, "fault=\"malformed\"", s->remoting.malformed);
+	sample(m, "fault=\"grpc\"", s->remoting.grpc);
+	sample(m, "fault=\"timeout\"", s->remoting.timeouts);
+	sample(m, "fault=\"crowded\"", s->remoting.crowded);
+	single(m, "escrow_received_bytes_total", "counter", "Bytes read from producers.",
+	       s->remoting.bytes_in);
+	single(m, "escrow_sent_bytes_total", "counter", "Bytes written to producers.",
+	       s->remoting.bytes_out);
 	single(m, "escrow_timer_ticks_total", "counter", "Looks at what is due, one a turn.",
 	       s->core.ticks);
 	single(m, "escrow_timer_visits_total", "counter",
