@@ -426,7 +426,7 @@ build(struct conn *c, const struct wire_command *command, const struct wire_send
 		return "refused: a producer group has 1 to 255 bytes";
 	if (p.unique.n > LIMIT_KEY_BYTES)
 		return "refused: UNIQ_KEY is too long";
-	if (s->sys_flag & WIRE_SYS_PREPARED && !(s->sys_flag & 0x8))
+	if (((uint32_t)s->sys_flag & WIRE_SYS_TRANSACTION) == WIRE_SYS_PREPARED)
 		p.half = true;
 
 	m->partition = -1;

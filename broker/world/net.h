@@ -2,7 +2,8 @@
  * net.h -- stream sockets, as a seam.  (Interface only.)
  *
  * net_real.c is epoll, level-triggered; tests/sim/net_sim.c is queues that lose, tear
- * and stall.  remoting is its only caller, save poll() and wake(), which are the loop's.
+ * and stall.  remoting is its only caller, save poll(), next(), watch_fd() and wake(), which are
+ * the loop's (and wake() of whoever has news for it).
  *
  * Contract, checked of both by tests/contract/test_net.c:
  *

@@ -1,8 +1,9 @@
 /*
  * sink.h -- Kafka, as a seam.  (Interface only.)
  *
- * sink_real.c is the only file that uses librdkafka; tests/sim/sink_sim.c is a log with
- * latency that loses answers, refuses, forgets and dies.  The relay is its only caller.
+ * sink_real*.c are the only files that use librdkafka (and demo.c, its mock cluster);
+ * tests/sim/sink_sim.c is a log with latency that loses answers, refuses, forgets and dies.  The
+ * relay is its only caller, save fd(), which is the loop's.
  *
  * Contract, checked of both by tests/contract/test_sink.c:
  *
@@ -99,7 +100,7 @@ struct sink_property {
 
 /*
  * ERR_CONFIG: a property is unknown, denied or wrong; RET_WHY (at least 512 bytes) says which
- * and why, in librdkafka's own words where they are its.  The deny list is in sink_real.c.
+ * and why, in librdkafka's own words where they are its.  The deny list is in sink_real_conf.c.
  */
 int sink_real_open(const struct sink_property *properties, size_t count, char *ret_why,
 		   size_t why_size, struct sink **ret_sink);

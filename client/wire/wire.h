@@ -79,10 +79,8 @@ enum wire_result {
 	WIRE_NOT_SUPPORTED = 3,
 	WIRE_TRANSACTION_FAILED = 4,
 	WIRE_MESSAGE_ILLEGAL = 13,
-	WIRE_SERVICE_NOT_AVAILABLE = 14,
 	WIRE_NO_PERMISSION = 16,
 	WIRE_TOPIC_NOT_EXIST = 17,
-	WIRE_GO_AWAY = 1500,
 };
 
 /* commitOrRollback of END_TRANSACTION; anything else counts as unknown. */
@@ -92,7 +90,7 @@ enum wire_decision { WIRE_UNKNOWN = 0, WIRE_COMMIT = 8, WIRE_ROLLBACK = 12 };
 enum wire_sysflag {
 	WIRE_SYS_COMPRESSED = 0x1,
 	WIRE_SYS_PREPARED = 0x4,
-	WIRE_SYS_TRANSACTION = 0xC,
+	WIRE_SYS_TRANSACTION = 0xC, /* mask of the kind: 4 half, 8 commit, 12 rollback */
 	WIRE_SYS_BORNHOST_V6 = 0x10,
 	WIRE_SYS_STOREHOST_V6 = 0x20,
 	WIRE_SYS_COMPRESSION = 0x700, /* 0x100 LZ4, 0x200 ZSTD, 0x300 or 0 ZLIB */
