@@ -459,6 +459,8 @@ conn_readable(struct conn *c)
 
 	if (c->gone || c->closing || c->stopped || c->starved)
 		return;
+	if (r->inflated > LIMIT_TURN_INFLATE_BYTES)
+		return; /* the net tells us again next turn */
 	c->idle_ns = r->now_ns;
 	list_move(&r->idle, &c->idle);
 	if (c->in_need > 0)

@@ -117,6 +117,7 @@ struct remoting {
 	struct wire_command reply;
 	struct wire_heartbeat heartbeat;
 	struct buf plain; /* an inflated body, for hashing */
+	uint64_t inflated; /* bytes in this turn */
 	struct buf text;
 	struct buf block;
 

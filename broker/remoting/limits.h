@@ -19,6 +19,11 @@
 /* Read memory of one turn, all connections; those that come later wait for the next turn.  Beside
  * the receive memory of the configuration, which counts what outlives a turn. */
 #define LIMIT_TURN_READ_BYTES (16u << 20)
+/* Inflating is the one thing that costs far more than its bytes: once a turn's bodies came to the
+ * first, no more is read in it; what one read brings beyond the second is answered BUSY (2).  No
+ * body of an application grows 200 times. */
+#define LIMIT_TURN_INFLATE_BYTES (16u << 20)
+#define LIMIT_TURN_INFLATE_MAX (64u << 20)
 /* A partial frame up to this size is copied in front of the next read; a longer one is
  * gathered in place, so that megabytes are not copied again with each segment of TCP. */
 #define LIMIT_CARRY_SMALL (64u << 10)

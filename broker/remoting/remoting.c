@@ -188,6 +188,7 @@ remoting_consumed(struct remoting *r)
 	for (size_t i = 0; i < r->dead_count; i++)
 		conn_free(r->dead[i]);
 	r->dead_count = 0;
+	r->inflated = 0;
 	arena_reset(&r->arena);
 }
 

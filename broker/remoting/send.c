@@ -380,6 +380,8 @@ plain_body(struct remoting *r, struct message *m, struct str *ret_plain)
 	if (m->codec != CODEC_NONE) {
 		buf_reset(&r->plain, 1u << 20);
 		err = inflate_body(m->codec, m->value, r->conf.message_bytes, &r->plain);
+		/* Nobody tells how far one came that failed. */
+		r->inflated += err < 0 ? r->conf.message_bytes : r->plain.len;
 		if (err == ERR_TOOBIG)
 			return "too big: the inflated body is larger than limits.message";
 		if (err < 0)
@@ -472,6 +474,10 @@ send_request(struct conn *c, const struct wire_command *command)
 	if (wire_send_decode(command, &send) < 0) {
 		serve_refuse(c, to, WIRE_MESSAGE_ILLEGAL,
 			     "refused: a field of the send is missing or no number");
+		return;
+	}
+	if (send.sys_flag & WIRE_SYS_COMPRESSED && c->r->inflated > LIMIT_TURN_INFLATE_MAX) {
+		serve_refuse(c, to, WIRE_SYSTEM_BUSY, "busy: too much to inflate at one time");
 		return;
 	}
 	slot = arena_alloc(&c->r->arena, sizeof(*slot));

@@ -689,6 +689,53 @@ START_TEST(a_compressed_body_is_the_same_message)
 }
 END_TEST
 
+/* A few hundred bytes inflate to megabytes: one such producer must not stop the turn for all. */
+START_TEST(inflating_has_its_share_of_a_turn)
+{
+	static char plain[4 << 20], packed[64 << 10], frame[16 << 10];
+	struct remoting_conf conf = conf_default();
+	uLongf n = sizeof(packed);
+	struct wire_command c;
+	struct peer *p, *q;
+	size_t len, sent = 0, busy = 0;
+
+	conf.message_bytes = sizeof(plain);
+	begin_with(&conf);
+	p = dial();
+	q = dial();
+	turn();
+	ck_assert_int_eq(compress2((Bytef *)packed, &n, (const Bytef *)plain, sizeof(plain), 9),
+			 Z_OK);
+	half_send(&c, WIRE_BINARY, WIRE_SEND_V2, STR(PROPERTIES), str_from(packed, n), 5);
+	len = encode(&c, frame, sizeof(frame));
+	for (; sent < 40; sent++) {
+		ck_assert(net_sim_send(p->client, frame, len));
+		ck_assert(net_sim_send(q->client, frame, len));
+	}
+	for (int i = 0; i < 10; i++) {
+		size_t before = fake.half_total;
+
+		turn();
+		ck_assert_uint_le(fake.half_total - before,
+				  LIMIT_TURN_INFLATE_MAX / sizeof(plain) + 1);
+	}
+	while (receive(p, &c) || receive(q, &c)) {
+		ck_assert_int_eq(c.code, WIRE_SYSTEM_BUSY);
+		busy++;
+	}
+	ck_assert_uint_gt(busy, 0);
+	ck_assert_uint_eq(busy + fake.half_total, 2 * sent);
+	/* In the next turn there is room again. */
+	busy = fake.half_total;
+	ck_assert(net_sim_send(p->client, frame, len));
+	turns(3);
+	ck_assert_uint_eq(fake.half_total, busy + 1);
+	hang_up(p);
+	hang_up(q);
+	end();
+}
+END_TEST
+
 /* ---- decisions -------------------------------------------------------------------------- */
 
 static void
@@ -1526,6 +1573,6 @@ UNIT("remoting", who_waited_for_receive_memory_goes_on, what_came_before_garbage
      a_check_counts_when_its_last_byte_was_taken, strangers_are_told_apart_and_shown_the_door,
      an_oversized_message_is_refused_and_the_connection_lives, a_large_frame_in_pieces_is_one_frame,
      patience_has_its_limits, who_takes_no_answers_is_not_read_and_then_closed,
-     answers_nobody_takes_have_a_roof_together, receive_memory_has_a_roof,
+     inflating_has_its_share_of_a_turn, answers_nobody_takes_have_a_roof_together, receive_memory_has_a_roof,
      idle_connections_hold_no_buffer,
      an_answer_for_who_is_gone_harms_nobody_else, a_draining_port_takes_no_newcomers);
