@@ -47,6 +47,8 @@ flight_new(struct core *c)
 
 	if (i != UINT32_MAX) {
 		c->flight_free = c->flights[i].next_free;
+		if (c->flight_free != UINT32_MAX)
+			__builtin_prefetch(&c->flights[c->flight_free], 1);
 		return i;
 	}
 	if (c->flight_count == c->flight_cap) {

@@ -232,6 +232,7 @@ core_timeline_add(struct core *c, const struct note *n)
 	struct timeline_slot *slot = &c->timeline[number % TIMELINE_EVENTS];
 	uint64_t *head = &c->timeline_heads[hash_u64(n->gid.lo) % TIMELINE_EVENTS];
 
+	__builtin_prefetch(&c->timeline[(number + CORE_AHEAD) % TIMELINE_EVENTS], 1);
 	*slot = (struct timeline_slot){
 		.event = {
 			.ms = c->wall_ms,

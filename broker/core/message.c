@@ -6,18 +6,15 @@
 #include "base/buf.h"
 #include "base/bytes.h"
 #include "base/err.h"
+#include "base/hex.h"
 
 void
 gid_format(struct gid g, char ret_text[GID_TEXT])
 {
-	static const char digits[] = "0123456789abcdef";
 	uint8_t bytes[16];
 
 	gid_bytes(g, bytes);
-	for (int i = 0; i < 16; i++) {
-		ret_text[2 * i] = digits[bytes[i] >> 4];
-		ret_text[2 * i + 1] = digits[bytes[i] & 15];
-	}
+	hex_put(ret_text, bytes, sizeof(bytes), HEX_LOWER);
 	ret_text[32] = '\0';
 }
 

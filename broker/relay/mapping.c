@@ -4,6 +4,7 @@
 #include "relay/mapping.h"
 
 #include "base/err.h"
+#include "base/hex.h"
 #include "base/inflate.h"
 
 #define OURS       5              /* headers that we add at most */
@@ -56,17 +57,6 @@ put_decimal(char *to, uint64_t v)
 }
 
 static void
-put_hex(char to[32], const uint8_t bytes[16])
-{
-	static const char digits[] = "0123456789abcdef";
-
-	for (size_t i = 0; i < 16; i++) {
-		to[2 * i] = digits[bytes[i] >> 4];
-		to[2 * i + 1] = digits[bytes[i] & 15];
-	}
-}
-
-static void
 put_gid(char to[32], struct gid g)
 {
 	uint8_t bytes[16];
@@ -75,7 +65,7 @@ put_gid(char to[32], struct gid g)
 		bytes[i] = (uint8_t)(g.hi >> (56 - 8 * i));
 		bytes[8 + i] = (uint8_t)(g.lo >> (56 - 8 * i));
 	}
-	put_hex(to, bytes);
+	hex_put(to, bytes, sizeof(bytes), HEX_LOWER);
 }
 
 static void
@@ -121,7 +111,7 @@ ours(struct mapping *m, const struct publication *p, uint32_t n)
 
 	if (memcmp(m->journal_id, p->journal_id, 16) != 0) {
 		memcpy(m->journal_id, p->journal_id, 16);
-		put_hex(m->seq, m->journal_id);
+		hex_put(m->seq, m->journal_id, sizeof(m->journal_id), HEX_LOWER);
 	}
 	m->seq[32] = ':';
 	len = 33 + put_decimal(m->seq + 33, p->n);

@@ -76,6 +76,8 @@ flight_begin(struct relay *r, uint64_t token)
 
 	if (i != NONE) {
 		r->free = r->flights[i].next;
+		if (r->free != NONE)
+			__builtin_prefetch(&r->flights[r->free], 1);
 	} else {
 		if (r->flight_count == r->flight_cap) {
 			r->flight_cap = r->flight_cap ? r->flight_cap * 2 : 1024;
