@@ -8,24 +8,27 @@
  * With millions of rows each row looked at is a cache miss, so a slot uses the bits that its index
  * does not need, to say without the row whether it can be the one:
  *
- *      | fingerprint: top bits of the hash | distance from home | index + 1 |
+ *      | fingerprint: bits of the hash | distance from home | index + 1 |
  *
  * The greatest distance means "that or more".  A map that needs more bits for its indexes has
  * fewer for the rest; with none at all every row of the run is a candidate, as without them.
+ *
+ * The fingerprint is the bits just above those of the home.  A map of twice the size takes its
+ * lowest bit into the home and gives one more bit to the index, so that growing needs no rows
+ * either: with millions of them that would stand still for a tenth of a second.
  */
 #include "base/map.h"
 
-#define MAP_SMALLEST  16
+#define MAP_SMALLEST  4 /* bits of the home: 16 slots */
 #define DISTANCE_BITS 5u
 
 /* What a slot says of a row with HASH that lies DISTANCE behind its home. */
 static uint32_t
 slot_of(const struct map *m, uint64_t hash, uint64_t distance, uint32_t index)
 {
-	uint64_t tag = distance < m->far ? distance : m->far;
+	uint64_t print = (hash >> m->home_bits) & ((UINT64_C(1) << m->print_bits) - 1);
+	uint64_t tag = (distance < m->far ? distance : m->far) | print << m->distance_bits;
 
-	if (m->print_bits)
-		tag |= hash >> (64 - m->print_bits) << m->distance_bits;
 	return (uint32_t)(tag << m->index_bits) | (index + 1);
 }
 
@@ -70,14 +73,14 @@ place(struct map *m, uint64_t hash, uint32_t index)
 	m->slots[at] = slot_of(m, hash, distance, index);
 }
 
-/* Divides a slot's bits so that indexes up to INDEX fit. */
+/* Divides a slot's bits so that indexes up to INDEX fit; AT_LEAST for them. */
 static void
-divide(struct map *m, uint32_t index)
+divide(struct map *m, uint32_t index, uint32_t at_least)
 {
-	uint32_t bits = m->index_bits;
+	uint32_t bits = at_least < 32 ? at_least : 32;
 	uint32_t rest;
 
-	while (bits < 32 && (((uint64_t)index + 1) >> bits || m->mask >> bits))
+	while (bits < 32 && ((uint64_t)index + 1) >> bits)
 		bits++;
 	rest = 32 - bits;
 	m->index_bits = (uint8_t)bits;
@@ -87,22 +90,33 @@ divide(struct map *m, uint32_t index)
 	m->far = (UINT64_C(1) << m->distance_bits) - 1;
 }
 
-/* The same rows in COUNT slots, which have room for INDEX. */
-static void
-rebuild(struct map *m, uint64_t count, uint32_t index)
+/* As much of the hash of the row at AT as M asks for: what OLD knows of it, or all. */
+static uint64_t
+hash_from(const struct map *m, const struct map *old, uint64_t at)
 {
+	uint32_t slot = old->slots[at];
+	uint64_t distance = distance_of(old, slot);
+	uint64_t print = (uint64_t)slot >> old->index_bits >> old->distance_bits;
+
+	if (distance == old->far || m->home_bits + m->print_bits > old->home_bits + old->print_bits)
+		return m->hash(m->arg, index_of(old, slot));
+	return ((at - distance) & old->mask) | print << old->home_bits;
+}
+
+/* The same rows in a map of 2^HOME_BITS slots, which have room for INDEX. */
+static void
+rebuild(struct map *m, uint8_t home_bits, uint32_t index)
+{
+	uint64_t count = UINT64_C(1) << home_bits;
 	struct map old = *m;
 
 	m->slots = mem_alloc(count * sizeof(*m->slots));
 	m->mask = count - 1;
-	divide(m, index);
-	for (uint64_t i = 0; old.slots && i <= old.mask; i++) {
-		if (old.slots[i]) {
-			uint32_t row = index_of(&old, old.slots[i]);
-
-			place(m, m->hash(m->arg, row), row);
-		}
-	}
+	m->home_bits = home_bits;
+	divide(m, index, (uint32_t)old.index_bits + home_bits - old.home_bits);
+	for (uint64_t i = 0; old.slots && i <= old.mask; i++)
+		if (old.slots[i])
+			place(m, hash_from(m, &old, i), index_of(&old, old.slots[i]));
 	mem_free(old.slots);
 }
 
@@ -111,9 +125,9 @@ map_put(struct map *m, uint64_t hash, uint32_t index)
 {
 	CHECK(index != MAP_NONE, index);
 	if (!m->slots || (m->used + 1) * 4 > (m->mask + 1) * 3)
-		rebuild(m, m->slots ? (m->mask + 1) * 2 : MAP_SMALLEST, index);
+		rebuild(m, m->slots ? (uint8_t)(m->home_bits + 1) : MAP_SMALLEST, index);
 	else if (index + 1 > m->index_mask)
-		rebuild(m, m->mask + 1, index);
+		rebuild(m, m->home_bits, index);
 	place(m, hash, index);
 	m->used++;
 }

@@ -23,6 +23,7 @@ struct map {
 	uint64_t used;
 	uint64_t far; /* the greatest distance that a slot can say */
 	uint32_t index_mask;
+	uint8_t home_bits; /* of the hash: log2 of the number of slots */
 	uint8_t index_bits;
 	uint8_t distance_bits;
 	uint8_t print_bits;

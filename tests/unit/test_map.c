@@ -169,6 +169,32 @@ START_TEST(few_others_are_candidates)
 }
 END_TEST
 
+static uint64_t asked_hashes;
+
+static uint64_t
+hash_counted(const void *arg, uint32_t index)
+{
+	asked_hashes++;
+	return hash_of_index(arg, index);
+}
+
+/* Growing among ten million rows must not read them all: everybody waits meanwhile. */
+START_TEST(growing_asks_for_few_hashes)
+{
+	struct map m;
+
+	map_init(&m, hash_counted, NULL);
+	for (uint32_t i = 0; i < 50 * ROWS; i++)
+		map_put(&m, hash_u64(i), i);
+	ck_assert_uint_lt(asked_hashes, ROWS);
+	for (uint32_t i = 0; i < 50 * ROWS; i++)
+		map_del(&m, hash_u64(i), i);
+	ck_assert_uint_lt(asked_hashes, 2 * ROWS);
+	ck_assert_uint_eq(m.used, 0);
+	map_done(&m);
+}
+END_TEST
+
 START_TEST(indexes_of_every_width_are_kept)
 {
 	struct map m;
@@ -221,6 +247,7 @@ main(void)
 	tcase_add_test(tcase, runs_wrap_around_the_end);
 	tcase_add_test(tcase, an_entry_costs_about_six_bytes);
 	tcase_add_test(tcase, few_others_are_candidates);
+	tcase_add_test(tcase, growing_asks_for_few_hashes);
 	tcase_add_test(tcase, indexes_of_every_width_are_kept);
 	tcase_add_test_raise_signal(tcase, deleting_what_is_not_there_is_a_bug, SIGABRT);
 	return unit_run_case("map", tcase);
