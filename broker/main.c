@@ -26,12 +26,12 @@
 #include <sys/stat.h>
 
 #define EXIT_CONFIG 1
-#define EXIT_START 2
-#define EXIT_FAULT 3
+#define EXIT_START  2
+#define EXIT_FAULT  3
 
-#define TURN_SLEEP_NS (1 * NS_PER_S)
+#define TURN_SLEEP_NS  (1 * NS_PER_S)
 #define SYNC_INLINE_NS (300 * 1000) /* below it a helper thread's two switches cost more */
-#define SETS_MAX 256
+#define SETS_MAX       256
 
 /* Written by signal handlers, read by the loop. */
 static volatile sig_atomic_t stop_signal;
@@ -75,7 +75,8 @@ journal_tool(const char *verb, const char *directory)
 	int err = disk_posix_open(directory, 0, &disk);
 
 	if (err) {
-		fprintf(stderr, "escrowd journal: cannot open %s: %s\n", directory, strerror(errno));
+		fprintf(stderr, "escrowd journal: cannot open %s: %s\n", directory,
+			strerror(errno));
 		return EXIT_START;
 	}
 	if (strcmp(verb, "dump") == 0)
@@ -89,8 +90,8 @@ journal_tool(const char *verb, const char *directory)
 	disk->ops->free(disk);
 	if (!err)
 		return 0;
-	fprintf(stderr, "escrowd journal: segment %" PRIu64 ", lsn %" PRIu64 ": %s\n", fault.segment,
-		fault.lsn, fault.text[0] ? fault.text : err_text(err));
+	fprintf(stderr, "escrowd journal: segment %" PRIu64 ", lsn %" PRIu64 ": %s\n",
+		fault.segment, fault.lsn, fault.text[0] ? fault.text : err_text(err));
 	return EXIT_START;
 }
 
@@ -147,7 +148,8 @@ parse_options(int argc, char **argv, struct options *o)
 			continue;
 		} else if (takes_value(argc, argv, &i, "--set", &value)) {
 			if (o->set_count == SETS_MAX - 4) {
-				fprintf(stderr, "escrowd: more than %d --set: use a file\n", SETS_MAX - 4);
+				fprintf(stderr, "escrowd: more than %d --set: use a file\n",
+					SETS_MAX - 4);
 				return ERR_CONFIG;
 			}
 			o->sets[o->set_count++] = value;
@@ -160,7 +162,8 @@ parse_options(int argc, char **argv, struct options *o)
 		} else if (strcmp(argv[i], "--list-kafka-properties") == 0) {
 			o->what = WHAT_PROPERTIES;
 		} else {
-			fprintf(stderr, "escrowd: %s is not an option, or lacks its value\n", argv[i]);
+			fprintf(stderr, "escrowd: %s is not an option, or lacks its value\n",
+				argv[i]);
 			return ERR_CONFIG;
 		}
 	}
@@ -216,7 +219,8 @@ open_world(struct daemon *d)
 	}
 	err = sink_real_open(c->kafka, c->kafka_count, why, sizeof(why), &d->world.sink);
 	if (err) {
-		log_error("the kafka client refuses the configuration", "error=%s", log_q(str_of(why)));
+		log_error("the kafka client refuses the configuration", "error=%s",
+			  log_q(str_of(why)));
 		return EXIT_CONFIG;
 	}
 	return 0;
@@ -299,11 +303,14 @@ say_ready(const struct daemon *d)
 	http_addr(d->http, &addr);
 	net_addr_format(&addr, http);
 	if (d->demo_kafka[0])
-		log_info("ready", "remoting=%s http=%s kafka=%s demo=true", remoting, http, d->demo_kafka);
+		log_info("ready", "remoting=%s http=%s kafka=%s demo=true", remoting, http,
+			 d->demo_kafka);
 	else
 		log_info("ready", "remoting=%s http=%s", remoting, http);
 	if (d->demo_kafka[0])
-		fprintf(stderr, "escrowd " ESCROW_VERSION " ready   http http://%s   kafka %s (mock, demo only)\n",
+		fprintf(stderr,
+			"escrowd " ESCROW_VERSION
+			" ready   http http://%s   kafka %s (mock, demo only)\n",
 			http, d->demo_kafka);
 	notify_send("READY=1\nSTATUS=serving");
 }
@@ -329,7 +336,8 @@ serve(struct daemon *d)
 			notify_send("WATCHDOG=1");
 		}
 		if (stop_signal && !stop_ns) {
-			stop_ns = now_ns + (stop_signal == SIGINT ? 0 : d->config.shutdown_timeout_ns);
+			stop_ns = now_ns +
+				  (stop_signal == SIGINT ? 0 : d->config.shutdown_timeout_ns);
 			log_info("draining", "signal=%d", (int)stop_signal);
 			notify_send("STOPPING=1");
 			http_draining(d->http);
@@ -427,7 +435,9 @@ main(int argc, char **argv)
 	if (argc == 2 && strcmp(argv[1], "--version") == 0)
 		return printf("escrowd " ESCROW_VERSION " (" ESCROW_REVISION "), librdkafka %s\n",
 			      sink_real_version()) < 0;
-	/* Else each message given to librdkafka walks and merges all small blocks freed before it. */
+	/*
+	 * Else each message given to librdkafka walks and merges all small blocks freed before it.
+	 */
 	(void)mallopt(M_MXFAST, 0);
 	if (parse_options(argc, argv, &options) != 0)
 		return usage(stderr, EXIT_CONFIG);

@@ -41,7 +41,7 @@ core_new(const struct core_conf *conf, const struct ports *ports, void *arg)
 static void
 free_waiting(struct list *waiting)
 {
-	LIST_EACH(node, waiting) {
+	LIST_EACH (node, waiting) {
 		list_del(node);
 		mem_free(LIST_ENTRY(node, struct deferred, node));
 	}
@@ -56,7 +56,7 @@ core_free(struct core *c)
 	free_waiting(&c->overflow);
 	for (size_t i = 0; i < WAIT_BUCKETS; i++)
 		free_waiting(&c->waiting[i]);
-	LIST_EACH(node, &c->topic_waits) {
+	LIST_EACH (node, &c->topic_waits) {
 		struct topic_wait *w = LIST_ENTRY(node, struct topic_wait, node);
 
 		free_waiting(&w->waiting);
@@ -299,7 +299,7 @@ core_settled(struct core *c, uint32_t index)
 	if (!(row->flags & ROW_WAITED))
 		return;
 	row_clear(row, ROW_WAITED);
-	LIST_EACH(node, bucket) {
+	LIST_EACH (node, bucket) {
 		if (LIST_ENTRY(node, struct deferred, node)->seq != seq)
 			continue;
 		list_del(node);

@@ -147,8 +147,8 @@ core_ask(struct core *c)
 			break;
 		it = &c->groups.groups[group];
 		if (it->overdue.count == 0 ||
-		    groups_pick(&c->groups, group,
-				core_row(c, it->overdue.head)->peer) == PEER_NONE)
+		    groups_pick(&c->groups, group, core_row(c, it->overdue.head)->peer) ==
+			    PEER_NONE)
 			groups_unready(&c->groups, group);
 		else
 			ask_first(c, group);

@@ -58,8 +58,8 @@ numbers_used(struct core *c, const struct row *row)
 }
 
 void
-core_decision(struct core *c, uint32_t index, const struct txn_step *step,
-	      const struct decision *d, enum txn_event ev, struct reply_to to)
+core_decision(struct core *c, uint32_t index, const struct txn_step *step, const struct decision *d,
+	      enum txn_event ev, struct reply_to to)
 {
 	struct row *row = core_row(c, index);
 	struct entry e = { .type = ENTRY_DECISION };

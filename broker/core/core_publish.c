@@ -229,7 +229,7 @@ static void
 watch_offset(struct core *c, struct lane *lane, int64_t offset)
 {
 	if (offset < 0)
-		return; /* Kafka recognised a repetition and does not say where the first one lies */
+		return; /* Kafka knew it as a repetition, and does not say where the first lies */
 	if (offset < lane->offset)
 		core_note(c, &(struct note){
 				     .kind = NOTE_TOPIC_ANEW,

@@ -104,8 +104,8 @@ journaled(const struct core *c, uint32_t index, struct journaled *j)
 static uint64_t
 since_ms(const struct core *c, const struct txn *t, const struct half *h)
 {
-	int64_t gap_ns = h->immunity_ms ? (int64_t)h->immunity_ms * NS_PER_MS
-					: c->conf.policy.immunity_ns;
+	int64_t gap_ns =
+		h->immunity_ms ? (int64_t)h->immunity_ms * NS_PER_MS : c->conf.policy.immunity_ns;
 	int64_t since;
 
 	if (t->state == TXN_PARKED)

@@ -85,9 +85,8 @@ recover_row(struct core *c, const struct half *h, const uint32_t *topics, struct
 	row->group = group & ((1u << 20) - 1);
 	row->partition = h->messages[0].partition;
 	row->db = core_db(c, h->has_db_id, h->db_id);
-	row->link_back = h->immunity_ms
-				 ? h->immunity_ms
-				 : (uint32_t)(c->conf.policy.immunity_ns / NS_PER_MS);
+	row->link_back = h->immunity_ms ? h->immunity_ms
+					: (uint32_t)(c->conf.policy.immunity_ns / NS_PER_MS);
 	if (h->count > 1) {
 		table_parts(&c->table, index, h->count);
 		for (uint32_t i = 0; i < h->count; i++) {
@@ -557,9 +556,9 @@ start_committed(struct core *c, struct start *s, uint32_t index)
 					s->owed_cap = s->owed_cap ? s->owed_cap * 2 : 1024;
 					s->owed = mem_grow(s->owed, s->owed_cap * sizeof(*s->owed));
 				}
-				s->owed[s->owed_count++] = (struct owed){
-					lane, part->state == PART_RETRIED, part->n, index, ordinal
-				};
+				s->owed[s->owed_count++] =
+					(struct owed){ lane, part->state == PART_RETRIED, part->n,
+						       index, ordinal };
 			}
 		}
 		all = all && part->state == PART_PUBLISHED;
@@ -697,8 +696,8 @@ core_start(struct core *c, int64_t now_ns, uint64_t wall_ms)
 void
 core_state(struct core *c, struct entry_state *ret_state)
 {
-	c->state_topics = mem_grow(c->state_topics,
-				   (c->topics.count + 1) * sizeof(*c->state_topics));
+	c->state_topics =
+		mem_grow(c->state_topics, (c->topics.count + 1) * sizeof(*c->state_topics));
 	for (uint32_t i = 0; i < c->topics.count; i++) {
 		const struct topic *t = &c->topics.topics[i];
 

@@ -281,7 +281,7 @@ core_defer(struct core *c, const struct request *r, struct wait wait)
 void
 core_wake(struct core *c, struct list *waiting)
 {
-	LIST_EACH(node, waiting) {
+	LIST_EACH (node, waiting) {
 		list_del(node);
 		list_add_tail(&c->woken, node);
 	}

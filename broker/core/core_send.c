@@ -425,8 +425,9 @@ row_new(struct core *c, const struct half_request *r, const struct half *h, cons
 			part->topic = (uint16_t)topics[i];
 			part->partition = h->messages[i].partition;
 			if (r->plain)
-				part->n = lanes_at(&c->lanes, core_lane(c, topics[i],
-									part->partition))->next_n++;
+				part->n = lanes_at(&c->lanes,
+						   core_lane(c, topics[i], part->partition))
+						  ->next_n++;
 		}
 	}
 	if (r->plain) {

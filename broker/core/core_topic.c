@@ -10,7 +10,7 @@
 static struct topic_wait *
 wait_find(struct core *c, struct str name)
 {
-	LIST_EACH(node, &c->topic_waits) {
+	LIST_EACH (node, &c->topic_waits) {
 		struct topic_wait *w = LIST_ENTRY(node, struct topic_wait, node);
 
 		if (str_eq(w->name, name))
@@ -54,7 +54,7 @@ wait_free(struct core *c, struct topic_wait *w)
 static void
 wait_fail(struct core *c, struct topic_wait *w, enum answer_code code, const char *why)
 {
-	LIST_EACH(node, &w->waiting) {
+	LIST_EACH (node, &w->waiting) {
 		struct deferred *d = LIST_ENTRY(node, struct deferred, node);
 
 		list_del(node);
@@ -70,7 +70,7 @@ core_topics_expire(struct core *c)
 	if (c->now_ns < c->topic_due_ns)
 		return;
 	c->topic_due_ns = TIME_NEVER;
-	LIST_EACH(node, &c->topic_waits) {
+	LIST_EACH (node, &c->topic_waits) {
 		struct topic_wait *w = LIST_ENTRY(node, struct topic_wait, node);
 
 		if (w->until_ns <= c->now_ns)
@@ -155,7 +155,8 @@ core_topic(struct core *c, struct str name, enum topic_news news, int32_t partit
 	if (partitions <= 0)
 		return;
 	if (number == TOPIC_NONE && !state_holds(c, number, name, partitions)) {
-		wait_fail(c, w, ANSWER_BUSY, "the journal's segments are too small for more topics");
+		wait_fail(c, w, ANSWER_BUSY,
+			  "the journal's segments are too small for more topics");
 		return;
 	}
 	if (number != TOPIC_NONE && partitions > c->topics.topics[number].partitions &&
@@ -164,8 +165,9 @@ core_topic(struct core *c, struct str name, enum topic_news news, int32_t partit
 		partitions = c->topics.topics[number].partitions;
 		if (partitions == 0) {
 			if (w)
-				wait_fail(c, w, ANSWER_BUSY,
-					  "the journal's segments are too small for more partitions");
+				wait_fail(
+					c, w, ANSWER_BUSY,
+					"the journal's segments are too small for more partitions");
 			return;
 		}
 	}

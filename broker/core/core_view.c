@@ -26,7 +26,8 @@ view_parts(const struct core *c, const struct row *row, struct row_view *v)
 
 		v->published += part->state == PART_PUBLISHED;
 		v->refused += part->state == PART_REFUSED;
-		if ((part->state == PART_REFUSED || part->state == PART_RETRIED) && !v->refused_code)
+		if ((part->state == PART_REFUSED || part->state == PART_RETRIED) &&
+		    !v->refused_code)
 			v->refused_code = part->code;
 	}
 	v->partition = table_part(&c->table, row->parts)->partition;

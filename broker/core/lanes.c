@@ -7,7 +7,7 @@
  */
 #include "core/lanes.h"
 
-#define NIL UINT32_MAX
+#define NIL         UINT32_MAX
 #define CHUNK_ITEMS 255u
 
 struct lane_chunk {

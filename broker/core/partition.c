@@ -10,7 +10,7 @@
 #include "base/bytes.h"
 
 #define MURMUR_SEED UINT32_C(0x9747b28c)
-#define MURMUR_M UINT32_C(0x5bd1e995)
+#define MURMUR_M    UINT32_C(0x5bd1e995)
 
 uint32_t
 partition_murmur2(const void *p, size_t n)

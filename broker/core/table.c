@@ -131,8 +131,7 @@ span_add(struct table *t, uint64_t seq)
 			t->span_cap = t->span_cap ? t->span_cap * 2 : 64;
 			t->spans = mem_grow(t->spans, t->span_cap * sizeof(*t->spans));
 		}
-		memmove(t->spans + at + 1, t->spans + at,
-			(t->span_count - at) * sizeof(*t->spans));
+		memmove(t->spans + at + 1, t->spans + at, (t->span_count - at) * sizeof(*t->spans));
 		t->spans[at] = (struct span){ number, 0, 0 };
 		t->span_count++;
 		t->span_empty++;

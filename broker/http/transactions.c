@@ -19,8 +19,18 @@
 	X(topic)                                                                                   \
 	X(partition)                                                                               \
 	X(messages)                                                                                \
-	X(generation) X(checks) X(etag) X(arrived) X(age_ms) X(next_check_in_ms) X(decided)        \
-		X(origin) X(published) X(refused) X(refused_code) X(body)
+	X(generation)                                                                              \
+	X(checks)                                                                                  \
+	X(etag)                                                                                    \
+	X(arrived)                                                                                 \
+	X(age_ms)                                                                                  \
+	X(next_check_in_ms)                                                                        \
+	X(decided)                                                                                 \
+	X(origin)                                                                                  \
+	X(published)                                                                               \
+	X(refused)                                                                                 \
+	X(refused_code)                                                                            \
+	X(body)
 
 enum field {
 #define X(name) FIELD_##name,

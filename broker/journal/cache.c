@@ -121,7 +121,7 @@ cache_drop_segment(struct journal *j, uint64_t number)
 			chunk_drop(j, i);
 }
 
-/* ---- fetch -------------------------------------------------------------------------------------- */
+/* ---- fetch ----------------------------------------------------------------------------------- */
 
 static int
 decode_half(struct journal *j, const struct record *r, const struct half **ret_half)
@@ -131,7 +131,9 @@ decode_half(struct journal *j, const struct record *r, const struct half **ret_h
 
 	if (record_decode(r, j->scratch, e))
 		return ERR_CORRUPT;
-	*ret_half = e->type == ENTRY_HALF ? &e->half.half : e->type == ENTRY_COPY ? &e->copy.half : &none;
+	*ret_half = e->type == ENTRY_HALF   ? &e->half.half
+		    : e->type == ENTRY_COPY ? &e->copy.half
+					    : &none;
 	return *ret_half == &none ? ERR_NOTFOUND : 0;
 }
 
@@ -261,8 +263,7 @@ journal_fetch(struct journal *j, struct place place, uint64_t token, const struc
 static int
 serve_unslotted(struct journal *j)
 {
-	LIST_EACH(node, &j->unslotted)
-	{
+	LIST_EACH (node, &j->unslotted) {
 		struct waiter *w = LIST_ENTRY(node, struct waiter, link);
 		struct slot *s = NULL;
 		int err = 0;
@@ -307,9 +308,9 @@ cache_read_done(struct journal *j, size_t slot, const struct disk_done *done)
 		list_del(&w->link);
 		mem_free(w);
 		if (!bad)
-			bad = covers(s, place) ?
-				      read_half(j, s->mem + (place.lsn - s->lsn), place, &half) :
-				      ERR_CORRUPT;
+			bad = covers(s, place)
+				      ? read_half(j, s->mem + (place.lsn - s->lsn), place, &half)
+				      : ERR_CORRUPT;
 		err = err ? err : bad == ERR_NOTFOUND ? 0 : bad;
 		j->client->fetched(j->arg, token, bad, bad ? NULL : half);
 	}

@@ -1,8 +1,8 @@
 /*
  * dump.c -- the journal's own reader: dump, verify, stat.
  *
- * Reads what recovery reads with the same parser and the same verdict, changes nothing, takes no lock,
- * and needs no daemon.  On a journal that is being written, the end may look torn.
+ * Reads what recovery reads with the same parser and the same verdict, changes nothing, takes no
+ * lock, and needs no daemon.  On a journal that is being written, the end may look torn.
  */
 #include "journal/internal.h"
 
@@ -89,7 +89,9 @@ say_entry(struct buf *b, const struct entry *e)
 {
 	switch (e->type) {
 	case ENTRY_STATE:
-		buf_printf(b, " segment_bytes=%llu oldest=%llu previous_end=%llu opened=%llu next_seq=%llu "
+		buf_printf(b,
+			   " segment_bytes=%llu oldest=%llu previous_end=%llu opened=%llu "
+			   "next_seq=%llu "
 			   "topics=%u lanes=%u",
 			   (unsigned long long)e->state.segment_bytes,
 			   (unsigned long long)e->state.oldest_segment,
@@ -217,14 +219,17 @@ show_segment(struct reader *r, uint64_t number, uint64_t end)
 		}
 		r->groups++;
 		r->bytes += GROUP_HEADER + s.group.length + s.group.padding;
-		buf_printf(&r->text, "%llu group segment=%llu epoch=%u durable=%llu records=%u len=%u",
-			   (unsigned long long)s.group.lsn, (unsigned long long)number, s.group.epoch,
-			   (unsigned long long)s.group.durable_lsn, s.group.records, s.group.length);
+		buf_printf(&r->text,
+			   "%llu group segment=%llu epoch=%u durable=%llu records=%u len=%u",
+			   (unsigned long long)s.group.lsn, (unsigned long long)number,
+			   s.group.epoch, (unsigned long long)s.group.durable_lsn, s.group.records,
+			   s.group.length);
 		say(r);
 	}
-	buf_printf(&r->text, "%llu %s segment=%llu offset=%llu", (unsigned long long)(s.base + s.at),
-		   err || result == SCAN_BAD ? "invalid-from-here" : "end", (unsigned long long)number,
-		   (unsigned long long)s.at);
+	buf_printf(&r->text, "%llu %s segment=%llu offset=%llu",
+		   (unsigned long long)(s.base + s.at),
+		   err || result == SCAN_BAD ? "invalid-from-here" : "end",
+		   (unsigned long long)number, (unsigned long long)s.at);
 	say(r);
 	scan_done(&s);
 	r->disk->ops->close(f);
@@ -256,11 +261,13 @@ run(struct reader *r, struct chain *c, struct journal_fault *ret_fault)
 
 			err = survey_segment(r->disk, n, r->scratch, &whole);
 			if (!err && (!v.segment_bytes || whole.end < v.previous_end))
-				verdict = fault_set(ret_fault, ERR_CORRUPT, n, whole.end,
-						    "segment %llu is damaged at LSN %llu: it must be "
-						    "valid up to LSN %llu",
-						    (unsigned long long)n, (unsigned long long)whole.end,
-						    (unsigned long long)v.previous_end);
+				verdict =
+					fault_set(ret_fault, ERR_CORRUPT, n, whole.end,
+						  "segment %llu is damaged at LSN %llu: it must be "
+						  "valid up to LSN %llu",
+						  (unsigned long long)n,
+						  (unsigned long long)whole.end,
+						  (unsigned long long)v.previous_end);
 		}
 	}
 	buf_free(&r->text);
@@ -306,7 +313,9 @@ journal_stat(struct disk *disk, struct buf *out, struct journal_fault *ret_fault
 	struct chain c;
 	int err = run(&r, &c, ret_fault);
 
-	buf_printf(out, "segment_bytes %llu\noldest_segment %llu\nlast_segment %llu\nspares %zu\nepoch %u\n",
+	buf_printf(out,
+		   "segment_bytes %llu\noldest_segment %llu\nlast_segment %llu\nspares %zu\nepoch "
+		   "%u\n",
 		   (unsigned long long)c.survey.segment_bytes, (unsigned long long)c.oldest,
 		   (unsigned long long)c.last, c.files.spare_count, c.epoch);
 	buf_printf(out, "groups %llu\nrecords %llu\nbytes %llu\n", (unsigned long long)r.groups,

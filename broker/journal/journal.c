@@ -139,8 +139,8 @@ record_room(struct journal *j, size_t need)
 {
 	struct chunk *c = j->open.chunk;
 
-	if (j->group_open && (c->cap - c->used < need + j->conf.align ||
-			      j->open.length + need > j->group_max))
+	if (j->group_open &&
+	    (c->cap - c->used < need + j->conf.align || j->open.length + need > j->group_max))
 		writer_close_group(j);
 	if (need + (j->group_open ? 0 : GROUP_HEADER) > room_in_segment(j)) {
 		uint64_t end;
@@ -209,7 +209,7 @@ writer_add_raw(struct journal *j, const struct record *r, struct place *ret_plac
 	j->waiting_records--;
 }
 
-/* ---- append ------------------------------------------------------------------------------------- */
+/* ---- append ---------------------------------------------------------------------------------- */
 
 bool
 journal_has_room(const struct journal *j)
@@ -277,7 +277,7 @@ journal_append(struct journal *j, const struct entry *e, struct place *ret_place
 	return 0;
 }
 
-/* ---- write and sync ----------------------------------------------------------------------------- */
+/* ---- write and sync -------------------------------------------------------------------------- */
 
 static int
 sync_begin(struct journal *j)
@@ -429,7 +429,7 @@ sync_done(struct journal *j, const struct disk_done *done)
 	return writer_flush(j);
 }
 
-/* ---- what has ended ------------------------------------------------------------------------------- */
+/* ---- what has ended -------------------------------------------------------------------------- */
 
 static int
 take_end(struct journal *j, const struct disk_done *done)
@@ -493,7 +493,7 @@ journal_await(struct journal *j, bool (*done)(const struct journal *j))
 	}
 }
 
-/* ---- one turn -------------------------------------------------------------------------------------- */
+/* ---- one turn -------------------------------------------------------------------------------- */
 
 static bool
 gathering(const struct journal *j)

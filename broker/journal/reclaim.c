@@ -149,7 +149,8 @@ scan_some(struct journal *j)
 			if (s->at != s->limit)
 				return ERR_CORRUPT;
 			j->reclaim = RECLAIM_COPIES;
-			j->reclaim_goal = j->stats.bytes_copied != j->reclaim_copied ? j->tail_lsn : 0;
+			j->reclaim_goal =
+				j->stats.bytes_copied != j->reclaim_copied ? j->tail_lsn : 0;
 			return 0;
 		case SCAN_BAD:
 			return ERR_CORRUPT;
@@ -214,9 +215,9 @@ reclaim_dir_done(struct journal *j, int err)
 	j->stats.reclaimed++;
 	j->reclaim = RECLAIM_IDLE;
 	if (copied > j->segment_bytes / 4 * 3) {
-		j->reclaim_backoff_ns = j->reclaim_backoff_ns ?
-						min_i64(j->reclaim_backoff_ns * 2, LOW_GAIN_MAX_NS) :
-						LOW_GAIN_NS;
+		j->reclaim_backoff_ns =
+			j->reclaim_backoff_ns ? min_i64(j->reclaim_backoff_ns * 2, LOW_GAIN_MAX_NS)
+					      : LOW_GAIN_NS;
 		j->reclaim_not_before_ns = j->now_ns + j->reclaim_backoff_ns;
 	} else {
 		j->reclaim_backoff_ns = 0;

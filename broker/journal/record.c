@@ -18,23 +18,23 @@
 
 /* Flags of a half; the usual ones fit one byte of the varint. */
 enum {
-	HALF_KEY_HEX = 1 << 0,	   /* the key is 32 upper-case hex digits: 16 bytes           */
-	HALF_FROM_V4 = 1 << 1,	   /* "from" is an IPv4 address and port: 6 bytes            */
-	HALF_MANY = 1 << 2,	   /* a count of messages follows; else it is 1              */
-	HALF_ARRIVED = 1 << 3,	   /* it did not arrive in the millisecond of its gid         */
-	HALF_IMMUNITY = 1 << 4,	   /* an immunity of its own                                 */
-	HALF_KIND_SHIFT = 5,	   /* two bits: enum edge_kind                               */
-	HALF_DB = 1 << 7,	   /* a db_id                                                */
-	HALF_WIDE_CHECK = 1 << 8,  /* the check value takes 8 bytes, not 7                    */
+	HALF_KEY_HEX = 1 << 0,    /* the key is 32 upper-case hex digits: 16 bytes           */
+	HALF_FROM_V4 = 1 << 1,    /* "from" is an IPv4 address and port: 6 bytes            */
+	HALF_MANY = 1 << 2,       /* a count of messages follows; else it is 1              */
+	HALF_ARRIVED = 1 << 3,    /* it did not arrive in the millisecond of its gid         */
+	HALF_IMMUNITY = 1 << 4,   /* an immunity of its own                                 */
+	HALF_KIND_SHIFT = 5,      /* two bits: enum edge_kind                               */
+	HALF_DB = 1 << 7,         /* a db_id                                                */
+	HALF_WIDE_CHECK = 1 << 8, /* the check value takes 8 bytes, not 7                    */
 };
 
 /* Flags of a message. */
 enum {
 	MESSAGE_CODEC_MASK = 3,
-	MESSAGE_PLAIN = 1 << 2,	   /* plain_bytes is not the length of the value              */
+	MESSAGE_PLAIN = 1 << 2, /* plain_bytes is not the length of the value              */
 	MESSAGE_SPREAD = 1 << 3,
 	MESSAGE_KEY = 1 << 4,
-	MESSAGE_NULL = 1 << 5,	   /* no value at all                                        */
+	MESSAGE_NULL = 1 << 5, /* no value at all                                        */
 	MESSAGE_HEADERS = 1 << 6,
 };
 
@@ -741,7 +741,8 @@ bound_body(const struct entry *e)
 		return COPY_MORE + bound_half(&e->copy.half) + e->copy.decision.who.n +
 		       (e->copy.parts ? (size_t)e->copy.half.count * COPY_PART : 0);
 	case ENTRY_AUDIT:
-		return 96 + e->audit.verb.n + e->audit.who.n + e->audit.reason.n + e->audit.outcome.n;
+		return 96 + e->audit.verb.n + e->audit.who.n + e->audit.reason.n +
+		       e->audit.outcome.n;
 	case ENTRY_CLUSTER:
 		return 16 + e->cluster.id.n;
 	case ENTRY_GENERATION:
@@ -1033,27 +1034,43 @@ const char *
 record_type_name(uint8_t type)
 {
 	switch ((enum entry_type)type) {
-	case ENTRY_STATE: return "state";
-	case ENTRY_HALF: return "half";
-	case ENTRY_DECISION: return "decision";
-	case ENTRY_GENERATION: return "generation";
-	case ENTRY_CHECKS: return "checks";
-	case ENTRY_RESUMED: return "resumed";
-	case ENTRY_PUBLISHED: return "published";
-	case ENTRY_REFUSED: return "refused";
-	case ENTRY_RETRIED: return "retried";
-	case ENTRY_DISCARDED: return "discarded";
-	case ENTRY_TOPIC: return "topic";
-	case ENTRY_STUB: return "stub";
-	case ENTRY_COPY: return "copy";
-	case ENTRY_AUDIT: return "audit";
-	case ENTRY_OLDEST: return "oldest";
-	case ENTRY_CLUSTER: return "cluster";
+	case ENTRY_STATE:
+		return "state";
+	case ENTRY_HALF:
+		return "half";
+	case ENTRY_DECISION:
+		return "decision";
+	case ENTRY_GENERATION:
+		return "generation";
+	case ENTRY_CHECKS:
+		return "checks";
+	case ENTRY_RESUMED:
+		return "resumed";
+	case ENTRY_PUBLISHED:
+		return "published";
+	case ENTRY_REFUSED:
+		return "refused";
+	case ENTRY_RETRIED:
+		return "retried";
+	case ENTRY_DISCARDED:
+		return "discarded";
+	case ENTRY_TOPIC:
+		return "topic";
+	case ENTRY_STUB:
+		return "stub";
+	case ENTRY_COPY:
+		return "copy";
+	case ENTRY_AUDIT:
+		return "audit";
+	case ENTRY_OLDEST:
+		return "oldest";
+	case ENTRY_CLUSTER:
+		return "cluster";
 	}
 	return "?";
 }
 
-/* ---- the group's header ----------------------------------------------------------------------- */
+/* ---- the group's header ---------------------------------------------------------------------- */
 
 void
 group_encode(const struct group_header *g, uint64_t segment, uint8_t ret_bytes[GROUP_HEADER])

@@ -48,10 +48,12 @@ deliver(struct recovery *rec, const struct record *r, struct place place)
 	if (err == ERR_VERSION && r->type >= RECORD_TYPE_SKIP)
 		return 0;
 	if (err)
-		return fault_set(rec->fault, err == ERR_VERSION ? err : ERR_CORRUPT, place.lsn / j->segment_bytes,
-				 place.lsn, "a record of type %u at LSN %llu (%s)", r->type,
+		return fault_set(rec->fault, err == ERR_VERSION ? err : ERR_CORRUPT,
+				 place.lsn / j->segment_bytes, place.lsn,
+				 "a record of type %u at LSN %llu (%s)", r->type,
 				 (unsigned long long)place.lsn,
-				 err == ERR_VERSION ? "written by a newer version" : "its content is malformed");
+				 err == ERR_VERSION ? "written by a newer version"
+						    : "its content is malformed");
 	if (e.type == ENTRY_OLDEST)
 		return 0;
 	if (e.type == ENTRY_HALF || (e.type == ENTRY_COPY && !e.copy.decision.state))
@@ -128,14 +130,16 @@ replay(struct recovery *rec, uint64_t number, uint64_t end)
 			break;
 	}
 	if (!err && (result == SCAN_BAD || result == SCAN_END) && base + s.at < end)
-		err = fault_set(rec->fault, ERR_CORRUPT, number, base + s.at,
-				"segment %llu is damaged at LSN %llu (offset %llu): it must be valid up "
-				"to LSN %llu",
-				(unsigned long long)number, (unsigned long long)(base + s.at),
-				(unsigned long long)s.at, (unsigned long long)end);
+		err = fault_set(
+			rec->fault, ERR_CORRUPT, number, base + s.at,
+			"segment %llu is damaged at LSN %llu (offset %llu): it must be valid up "
+			"to LSN %llu",
+			(unsigned long long)number, (unsigned long long)(base + s.at),
+			(unsigned long long)s.at, (unsigned long long)end);
 	if (!err && result == SCAN_VERSION)
 		err = fault_set(rec->fault, ERR_VERSION, number, base + s.at,
-				"segment %llu was written by a newer version", (unsigned long long)number);
+				"segment %llu was written by a newer version",
+				(unsigned long long)number);
 	scan_done(&s);
 	return err;
 }
@@ -198,8 +202,9 @@ recover(struct recovery *rec)
 }
 
 int
-journal_open(struct disk *disk, const struct journal_conf *conf, const struct journal_client *client,
-	     void *arg, struct journal **ret_journal, bool *ret_new, struct journal_fault *ret_fault)
+journal_open(struct disk *disk, const struct journal_conf *conf,
+	     const struct journal_client *client, void *arg, struct journal **ret_journal,
+	     bool *ret_new, struct journal_fault *ret_fault)
 {
 	struct recovery rec = { .fault = ret_fault };
 	struct journal *j;
@@ -210,8 +215,8 @@ journal_open(struct disk *disk, const struct journal_conf *conf, const struct jo
 	err = disk->ops->lock(disk);
 	if (err)
 		return fault_set(ret_fault, err, 0, 0, "%s",
-				 err == ERR_LOCKED ? "another daemon holds the journal" :
-						     "the journal cannot be locked");
+				 err == ERR_LOCKED ? "another daemon holds the journal"
+						   : "the journal cannot be locked");
 	j = mem_alloc(sizeof(*j));
 	j->disk = disk;
 	j->conf = *conf;
@@ -229,7 +234,8 @@ journal_open(struct disk *disk, const struct journal_conf *conf, const struct jo
 		err = j->err;
 	if (err) {
 		if (!ret_fault->text[0])
-			fault_set(ret_fault, err, 0, 0, "the journal cannot be read: %s", err_text(err));
+			fault_set(ret_fault, err, 0, 0, "the journal cannot be read: %s",
+				  err_text(err));
 		journal_free(j);
 		return err;
 	}
@@ -238,7 +244,7 @@ journal_open(struct disk *disk, const struct journal_conf *conf, const struct jo
 	return 0;
 }
 
-/* ---- start --------------------------------------------------------------------------------------- */
+/* ---- start ----------------------------------------------------------------------------------- */
 
 static bool
 next_is_ready(const struct journal *j)
@@ -253,9 +259,9 @@ opening_is_durable(const struct journal *j)
 }
 
 /*
- * Step 7: what lies above the new segment was never opened.  Its name must be gone for certain before a
- * byte below it is written again, for it vouches for the bytes that were there: the directory is
- * synced in start_file().
+ * Step 7: what lies above the new segment was never opened.  Its name must be gone for certain
+ * before a byte below it is written again, for it vouches for the bytes that were there: the
+ * directory is synced in start_file().
  */
 static int
 remove_above(struct journal *j)
@@ -302,7 +308,8 @@ stamp_opening(struct journal *j)
 	uint8_t *p = j->open.chunk->mem + j->open.at + GROUP_HEADER;
 	struct record r;
 
-	CHECK(record_open(str_from(p, j->open.length), j->open.segment, j->open.lsn + GROUP_HEADER, &r) == 0,
+	CHECK(record_open(str_from(p, j->open.length), j->open.segment, j->open.lsn + GROUP_HEADER,
+			  &r) == 0,
 	      j->open.lsn);
 	CHECK(r.type == ENTRY_STATE, j->open.lsn);
 	le_put64(p + (r.len - r.body.n), j->wall_ms);

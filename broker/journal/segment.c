@@ -92,7 +92,7 @@ segments_available(const struct journal *j)
 	return min_u64(by_quota, ready > taken ? ready - taken : 0);
 }
 
-/* ---- the next one ----------------------------------------------------------------------------- */
+/* ---- the next one ---------------------------------------------------------------------------- */
 
 int
 next_prepare(struct journal *j, uint64_t number, bool force)
@@ -122,7 +122,7 @@ next_prepare(struct journal *j, uint64_t number, bool force)
 	return ops->sync_dir(j->disk, TOKEN(TOKEN_NEXT_DIR, 0));
 }
 
-/* ---- spares --------------------------------------------------------------------------------------- */
+/* ---- spares ---------------------------------------------------------------------------------- */
 
 void
 spare_add(struct journal *j, uint32_t id)

@@ -77,7 +77,8 @@ list_name(void *arg, const char *name, uint64_t size)
 		   v < UINT32_MAX && name[n - 4] == '.') {
 		l->spares = one_more(l->spares, l->spare_count, &l->spare_cap, sizeof(*l->spares));
 		l->spares[l->spare_count++] =
-			(struct spare_file){ (uint32_t)v, memcmp(name + n - 4, ".seg", 4) == 0, size };
+			(struct spare_file){ (uint32_t)v, memcmp(name + n - 4, ".seg", 4) == 0,
+					     size };
 	}
 }
 
@@ -119,7 +120,7 @@ listing_done(struct listing *l)
 	memset(l, 0, sizeof(*l));
 }
 
-/* ---- one segment ------------------------------------------------------------------------------ */
+/* ---- one segment ----------------------------------------------------------------------------- */
 
 static bool
 take_state(struct survey *v, const struct scan *s, const struct entry_state *e)
@@ -210,18 +211,20 @@ survey(struct disk *disk, uint64_t segment, struct record_scratch *scratch, bool
 }
 
 int
-survey_segment(struct disk *disk, uint64_t segment, struct record_scratch *scratch, struct survey *ret)
+survey_segment(struct disk *disk, uint64_t segment, struct record_scratch *scratch,
+	       struct survey *ret)
 {
 	return survey(disk, segment, scratch, false, ret);
 }
 
 int
-survey_opening(struct disk *disk, uint64_t segment, struct record_scratch *scratch, struct survey *ret)
+survey_opening(struct disk *disk, uint64_t segment, struct record_scratch *scratch,
+	       struct survey *ret)
 {
 	return survey(disk, segment, scratch, true, ret);
 }
 
-/* ---- all of them -------------------------------------------------------------------------------- */
+/* ---- all of them ----------------------------------------------------------------------------- */
 
 static int
 damaged(struct journal_fault *f, const struct survey *v, uint64_t vouched)
@@ -268,9 +271,9 @@ check_contiguous(struct chain *c, struct journal_fault *ret_fault)
 }
 
 /*
- * Rule 4: going down from the top, segments that were not opened.  Mostly there is one; there are more
- * when a process died after it had written a marker and before that was synced, its successor found
- * the marker in the page cache and went on, and then the power was cut.
+ * Rule 4: going down from the top, segments that were not opened.  Mostly there is one; there are
+ * more when a process died after it had written a marker and before that was synced, its successor
+ * found the marker in the page cache and went on, and then the power was cut.
  */
 static int
 find_last(struct disk *disk, struct record_scratch *scratch, struct chain *c, struct survey *above,
@@ -289,12 +292,16 @@ find_last(struct disk *disk, struct record_scratch *scratch, struct chain *c, st
 		c->epoch = v->later.epoch > c->epoch ? v->later.epoch : c->epoch;
 		if (c->unopened && c->unopened != v->segment + 1)
 			return fault_set(ret_fault, ERR_CORRUPT, v->segment + 1, 0,
-					 "segment %llu is missing", (unsigned long long)(v->segment + 1));
+					 "segment %llu is missing",
+					 (unsigned long long)(v->segment + 1));
 		if (v->opened) {
 			c->last = v->segment;
 			return 0;
 		}
-		/* A header that names a durable LSN inside the segment: the opening had been synced. */
+		/*
+		 * A header that names a durable LSN inside the segment: the opening had been
+		 * synced.
+		 */
 		if (v->later.inside)
 			return damaged(ret_fault, v, v->later.durable_lsn);
 		if (c->unopened && vouched > v->end)
@@ -318,8 +325,9 @@ chain_find(struct disk *disk, struct record_scratch *scratch, struct chain *ret,
 		return err;
 	if (ret->files.segment_count == 0) {
 		if (ret->files.spare_count)
-			return fault_set(ret_fault, ERR_CORRUPT, 0, 0,
-					 "there are spare segments and no segment: the journal is gone");
+			return fault_set(
+				ret_fault, ERR_CORRUPT, 0, 0,
+				"there are spare segments and no segment: the journal is gone");
 		return 0;
 	}
 	err = find_last(disk, scratch, ret, &above, ret_fault);

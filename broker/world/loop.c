@@ -128,36 +128,40 @@ log_note(const struct note *n)
 			  log_q(n->text), (int)n->partition, (long long)n->value);
 		break;
 	case NOTE_CONTRADICTION:
-		log_warn("a decision contradicts the one that stands, refusing", "gid=%s by=%s", gid,
-			 log_q(n->text));
+		log_warn("a decision contradicts the one that stands, refusing", "gid=%s by=%s",
+			 gid, log_q(n->text));
 		break;
 	case NOTE_UNPUBLISHABLE:
-		log_error("undeliverable: kafka refuses this message for good", "gid=%s code=%lld", gid,
-			  (long long)n->value);
+		log_error("undeliverable: kafka refuses this message for good", "gid=%s code=%lld",
+			  gid, (long long)n->value);
 		break;
 	case NOTE_LANE_FROZEN:
 		log_warn("lane frozen, retrying", "topic=%s partition=%d code=%lld", log_q(n->text),
 			 (int)n->partition, (long long)n->value);
 		break;
 	case NOTE_LANE_RESUMED:
-		log_info("lane resumed", "topic=%s partition=%d", log_q(n->text), (int)n->partition);
+		log_info("lane resumed", "topic=%s partition=%d", log_q(n->text),
+			 (int)n->partition);
 		break;
 	case NOTE_GROUP_SILENT:
 		log_warn("transactions wait for a check and no producer of the group is connected",
 			 "group=%s", log_q(n->text));
 		break;
 	case NOTE_FOREIGN_CLUSTER:
-		log_error("another kafka cluster: all lanes are frozen", "cluster=%s", log_q(n->text));
+		log_error("another kafka cluster: all lanes are frozen", "cluster=%s",
+			  log_q(n->text));
 		break;
 	case NOTE_RECORD_GONE:
-		log_error("the journal lacks committed messages that it owes: report this as a defect",
+		log_error("the journal lacks committed messages that it owes: report this as a "
+			  "defect",
 			  "topic=%s partition=%d messages=%lld", log_q(n->text), (int)n->partition,
 			  (long long)n->value);
 		break;
 	case NOTE_TOPIC_ANEW:
-		log_error("the topic was made anew, or kafka lost its end: older records may be gone",
-			  "topic=%s partition=%d offset=%lld", log_q(n->text), (int)n->partition,
-			  (long long)n->value);
+		log_error(
+			"the topic was made anew, or kafka lost its end: older records may be gone",
+			"topic=%s partition=%d offset=%lld", log_q(n->text), (int)n->partition,
+			(long long)n->value);
 		break;
 	case NOTE_KEYS_FULL:
 		log_error("limits.keys.memory is reached: half-sends are refused", "limit=%s",
@@ -243,8 +247,8 @@ on_space(void *arg, bool ok)
 		log_info("the journal has room again: half-sends are accepted", "quota=%llu",
 			 (unsigned long long)journal_stats(l->journal)->quota_bytes);
 	else
-		log_error("the journal is full: half-sends are refused, decisions go on", "quota=%llu",
-			  (unsigned long long)journal_stats(l->journal)->quota_bytes);
+		log_error("the journal is full: half-sends are refused, decisions go on",
+			  "quota=%llu", (unsigned long long)journal_stats(l->journal)->quota_bytes);
 }
 
 static void
@@ -294,7 +298,8 @@ recover(struct loop *l, const struct loop_conf *conf, struct journal_fault *ret_
 	bool fresh = false;
 	int err;
 
-	err = journal_open(l->world.disk, &conf->journal, &loop_client, l, &l->journal, &fresh, ret_fault);
+	err = journal_open(l->world.disk, &conf->journal, &loop_client, l, &l->journal, &fresh,
+			   ret_fault);
 	if (err)
 		return err;
 	if (fresh)
@@ -355,7 +360,8 @@ loop_new(const struct world *world, const struct loop_conf *conf, const struct l
 	err = meet_kafka(l, conf->relay.contact_ns);
 	if (err) {
 		snprintf(ret_fault->text, sizeof(ret_fault->text),
-			 "the journal belongs to another Kafka cluster than kafka.bootstrap.servers leads to");
+			 "the journal belongs to another Kafka cluster than "
+			 "kafka.bootstrap.servers leads to");
 		goto fail;
 	}
 	err = remoting_new(l->core, world->net, &conf->remoting, &l->remoting);

@@ -1,5 +1,6 @@
 /*
- * client.c -- what a C producer commits, on client/wire: bodies of 0 bytes, 1 KiB and 1 MiB - 64 KiB.
+ * client.c -- what a C producer commits, on client/wire: bodies of 0 bytes, 1 KiB and 1 MiB - 64
+ * KiB.
  *
  * Speaks as the Java and Go programs of this folder do: JSON lines of what a topic of Kafka must
  * then hold.  Usage: client IP:PORT GROUP.  Stays until its standard input ends.
@@ -13,7 +14,7 @@
 #include "wire/wire.h"
 
 #define BODY_MAX (1u << 20)
-#define ROOM (BODY_MAX + 65536)
+#define ROOM     (BODY_MAX + 65536)
 
 static int fd;
 static int32_t opaque;
@@ -91,7 +92,8 @@ call(struct wire_command *c)
 static void
 print_base64(const char *p, size_t n)
 {
-	static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+	static const char digits[] =
+		"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 
 	for (size_t i = 0; i < n; i += 3) {
 		uint32_t v = (uint32_t)(uint8_t)p[i] << 16;
@@ -108,8 +110,10 @@ static void
 scenario(const char *name, uint32_t size, const char *decision)
 {
 	struct wire_command c;
-	struct wire_send s = { .producer_group = text(group), .topic = text("orders"),
-			       .default_topic = text("TBW102"), .default_topic_queue_nums = 4,
+	struct wire_send s = { .producer_group = text(group),
+			       .topic = text("orders"),
+			       .default_topic = text("TBW102"),
+			       .default_topic_queue_nums = 4,
 			       .sys_flag = WIRE_SYS_PREPARED };
 	char properties[512], number[WIRE_SEND_TEXT], gid[64], sequence[32], token[32];
 	const struct wire_field *id, *msg, *offset;
@@ -118,7 +122,8 @@ scenario(const char *name, uint32_t size, const char *decision)
 	for (uint32_t i = 0; i < size; i++)
 		body[i] = (char)(i * 2654435761u >> 24);
 	snprintf(properties, sizeof(properties),
-		 "TRAN_MSG\001true\002PGROUP\001%s\002UNIQ_KEY\001c-%s\002scenario\001%s\002", group, name, name);
+		 "TRAN_MSG\001true\002PGROUP\001%s\002UNIQ_KEY\001c-%s\002scenario\001%s\002",
+		 group, name, name);
 	s.properties = text(properties);
 	wire_command_init(&c, WIRE_BINARY, WIRE_SEND_V2);
 	wire_send_fields(&s, &c, number);
@@ -141,8 +146,10 @@ scenario(const char *name, uint32_t size, const char *decision)
 	if (call(&c) != WIRE_SUCCESS)
 		goto failed;
 	if (strcmp(decision, "8") == 0) {
-		printf("{\"expect\":\"%s\",\"topic\":\"orders\",\"group\":\"%s\",\"uniq\":\"c-%s\",\"gid\":\"%s\","
-		       "\"key\":null,\"partition\":-1,\"headers\":{\"scenario\":\"%s\"},\"body\":\"",
+		printf("{\"expect\":\"%s\",\"topic\":\"orders\",\"group\":\"%s\",\"uniq\":\"c-%s\","
+		       "\"gid\":\"%s\","
+		       "\"key\":null,\"partition\":-1,\"headers\":{\"scenario\":\"%s\"},\"body\":"
+		       "\"",
 		       name, group, name, gid, name);
 		print_base64(body, size);
 		printf("\"}\n");
@@ -151,8 +158,8 @@ scenario(const char *name, uint32_t size, const char *decision)
 	fflush(stdout);
 	return;
 failed:
-	printf("{\"fail\":\"%s\",\"why\":\"the broker answered %d\"}\n{\"done\":\"%s\"}\n", name, answer.code,
-	       name);
+	printf("{\"fail\":\"%s\",\"why\":\"the broker answered %d\"}\n{\"done\":\"%s\"}\n", name,
+	       answer.code, name);
 	fflush(stdout);
 }
 
