@@ -30,9 +30,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
 			abort();                                                                   \
 	} while (0)
 
-#define SEGMENT	  4096u
+#define SEGMENT   4096u
 #define FILES_MAX 16
-#define EDIT	  6
+#define EDIT      6
 
 struct file {
 	char name[32];

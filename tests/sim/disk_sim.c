@@ -14,21 +14,21 @@
 #include "base/err.h"
 #include "base/hash.h"
 
-#define UNIT 512
-#define NAMES_MAX 1024
+#define UNIT        512
+#define NAMES_MAX   1024
 #define PENDING_MAX 4096
 
 struct inode {
 	unsigned refs;
-	uint8_t *now;	  /* what the process sees                                         */
+	uint8_t *now;     /* what the process sees                                         */
 	uint8_t *durable; /* what a cut leaves for certain                                 */
 	size_t cap;
 	size_t size;
 	size_t durable_size;
 	struct range {
 		uint16_t lo, hi; /* changed since the last sync; hi 0: nothing              */
-		uint32_t stamp;	 /* of the last write to it                                */
-	} *units;
+		uint32_t stamp;  /* of the last write to it                                */
+	} * units;
 	bool poisoned;
 };
 
@@ -254,7 +254,8 @@ apply(struct directory *dir, const struct step *s)
 }
 
 static void
-remember(struct disk_sim *d, enum step_kind kind, const char *from, const char *to, struct inode *inode)
+remember(struct disk_sim *d, enum step_kind kind, const char *from, const char *to,
+	 struct inode *inode)
 {
 	struct step *s;
 
@@ -409,7 +410,7 @@ finish(struct disk_sim *d, struct pending *p)
 	return done;
 }
 
-/* ---- the operations --------------------------------------------------------------------------- */
+/* ---- the operations -------------------------------------------------------------------------- */
 
 static struct disk_sim *
 sim(struct disk *disk)
@@ -713,10 +714,21 @@ struct disk_sim *
 disk_sim_new(uint64_t seed)
 {
 	static const struct disk_ops ops = {
-		.lock = sim_lock, .list = sim_list, .open = sim_open, .size = sim_size,
-		.allocate = sim_allocate, .read = sim_read, .write = sim_write, .sync = sim_sync,
-		.close = sim_close, .rename = sim_rename, .remove = sim_remove,
-		.sync_dir = sim_sync_dir, .next = sim_next, .wait = sim_wait, .wake = sim_wake,
+		.lock = sim_lock,
+		.list = sim_list,
+		.open = sim_open,
+		.size = sim_size,
+		.allocate = sim_allocate,
+		.read = sim_read,
+		.write = sim_write,
+		.sync = sim_sync,
+		.close = sim_close,
+		.rename = sim_rename,
+		.remove = sim_remove,
+		.sync_dir = sim_sync_dir,
+		.next = sim_next,
+		.wait = sim_wait,
+		.wake = sim_wake,
 		.free = sim_free,
 	};
 	struct disk_sim *d = mem_alloc(sizeof(*d));
@@ -785,7 +797,11 @@ draw_fate(struct disk_sim *d)
 
 	if (d->knobs.tidy_crash)
 		return FATE_OLD;
-	return x < 40 ? FATE_NEW : x < 70 ? FATE_OLD : x < 80 ? FATE_ZERO : x < 90 ? FATE_GARBAGE : FATE_TORN;
+	return x < 40   ? FATE_NEW
+	       : x < 70 ? FATE_OLD
+	       : x < 80 ? FATE_ZERO
+	       : x < 90 ? FATE_GARBAGE
+			: FATE_TORN;
 }
 
 /* What the disk holds of unit U after a cut, of the range that was not synced. */

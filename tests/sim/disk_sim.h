@@ -56,7 +56,9 @@ struct disk *disk_sim_disk(struct disk_sim *d);
 struct disk_sim_knobs *disk_sim_knobs(struct disk_sim *d);
 const struct disk_sim_counts *disk_sim_counts(const struct disk_sim *d);
 
-/* The power goes and comes back.  Handles of before are dead: only close() them.  Drops the lock. */
+/*
+ * The power goes and comes back.  Handles of before are dead: only close() them.  Drops the lock.
+ */
 void disk_sim_crash(struct disk_sim *d);
 /* The process dies: what it wrote stays in the page cache. */
 void disk_sim_kill(struct disk_sim *d);

@@ -21,12 +21,12 @@ struct omessage {
 	bool plain;
 	bool invoked;
 	bool plain_ok;
-	bool undeliverable; /* Kafka refuses it for good, and the broker says so         */
-	int64_t commit_ns;	 /* when that was                                        */
+	bool undeliverable;      /* Kafka refuses it for good, and the broker says so         */
+	int64_t commit_ns;       /* when that was                                        */
 	uint64_t commit_invoked; /* step of the first commit told for any of its gids; 0 */
-	uint64_t commit_ok;	 /* step of the first END commit that was answered; 0    */
-	uint64_t position;	 /* 1 + order of its first record in Kafka; 0: not there  */
-	struct gid published;	 /* under this gid                                       */
+	uint64_t commit_ok;      /* step of the first END commit that was answered; 0    */
+	uint64_t position;       /* 1 + order of its first record in Kafka; 0: not there  */
+	struct gid published;    /* under this gid                                       */
 	struct str_seq {
 		char text[64];
 	} seq;
@@ -58,7 +58,7 @@ struct oracle {
 	struct seq_seen {
 		char text[64];
 		uint32_t message;
-	} *seqs;
+	} * seqs;
 	uint32_t seq_count, seq_room;
 	struct map by_seq;
 	/* escrow-seq's n, of every record, with its lane: none may be missing in the end */
@@ -66,7 +66,7 @@ struct oracle {
 		uint32_t topic;
 		int32_t partition;
 		uint64_t n;
-	} *ns;
+	} * ns;
 	uint32_t n_count, n_room;
 	int64_t window_ns;
 	int64_t now_ns;
@@ -295,10 +295,15 @@ oracle_half_ok(struct oracle *o, uint32_t message, struct gid gid, uint64_t aske
 		o->counts.plains++;
 		return;
 	}
-	/* SUCCESS for what was decided before the question: its local transaction would run twice. */
+	/*
+	 * SUCCESS for what was decided before the question: its local transaction would run twice.
+	 */
 	if (g->decided_step && g->decided_step < asked)
-		oracle_fail(o, "I-2 half-send of message %" PRIu32 " answered SUCCESS, but seq %" PRIu64
-			       " was decided before it was asked", message, gid.lo);
+		oracle_fail(o,
+			    "I-2 half-send of message %" PRIu32
+			    " answered SUCCESS, but seq %" PRIu64
+			    " was decided before it was asked",
+			    message, gid.lo);
 }
 
 void
@@ -311,7 +316,9 @@ void
 oracle_half_again(struct oracle *o, uint32_t message)
 {
 	if (o->now_ns - o->messages[message].commit_ns < o->window_ns)
-		oracle_fail(o, "I-2 message %" PRIu32 " is committed, and its half-send was answered SUCCESS",
+		oracle_fail(o,
+			    "I-2 message %" PRIu32
+			    " is committed, and its half-send was answered SUCCESS",
 			    message);
 }
 
@@ -377,9 +384,11 @@ oracle_decide_refused(struct oracle *o, struct gid gid, enum verdict verdict)
 	if (!g)
 		return;
 	if (verdict == VERDICT_COMMIT && g->truth == TRUTH_COMMIT && !g->rollback_invoked)
-		oracle_fail(o, "I-5 commit of seq %" PRIu64 " refused, and nobody rolled it back", gid.lo);
+		oracle_fail(o, "I-5 commit of seq %" PRIu64 " refused, and nobody rolled it back",
+			    gid.lo);
 	if (verdict == VERDICT_ROLLBACK && g->truth == TRUTH_ROLLBACK && !g->commit_invoked)
-		oracle_fail(o, "I-5 rollback of seq %" PRIu64 " refused, and nobody committed it", gid.lo);
+		oracle_fail(o, "I-5 rollback of seq %" PRIu64 " refused, and nobody committed it",
+			    gid.lo);
 }
 
 void
@@ -388,7 +397,8 @@ oracle_decide_lost(struct oracle *o, struct gid gid)
 	const struct ogid *g = find(o, gid);
 
 	if (g && g->ok && !g->decided_step && !g->commit_invoked && !g->rollback_invoked)
-		oracle_fail(o, "I-2 seq %" PRIu64 " was answered, is undecided, and is not known", gid.lo);
+		oracle_fail(o, "I-2 seq %" PRIu64 " was answered, is undecided, and is not known",
+			    gid.lo);
 }
 
 static void
@@ -396,8 +406,8 @@ overtook(struct oracle *o, uint32_t message, uint32_t before)
 {
 	if (undeliverable(o, before))
 		return;
-	oracle_fail(o, "I-6 message %" PRIu32 " overtook %" PRIu32 " under key %" PRIu32, message, before,
-		    o->messages[message].key);
+	oracle_fail(o, "I-6 message %" PRIu32 " overtook %" PRIu32 " under key %" PRIu32, message,
+		    before, o->messages[message].key);
 }
 
 /* ---- the world -------------------------------------------------------------------------- */
@@ -493,8 +503,10 @@ check_contiguous(struct oracle *o)
 	for (uint32_t i = 0; i < o->message_count; i++)
 		refused += !o->messages[i].position && o->messages[i].invoked;
 	if (gaps > refused)
-		oracle_fail(o, "I-10 %" PRIu64 " escrow-seq are missing, and only %" PRIu64
-			       " messages are not in Kafka", gaps, refused);
+		oracle_fail(o,
+			    "I-10 %" PRIu64 " escrow-seq are missing, and only %" PRIu64
+			    " messages are not in Kafka",
+			    gaps, refused);
 }
 
 /* One escrow-seq belongs to one message for ever, and one message has one escrow-seq. */
@@ -513,15 +525,16 @@ check_seq(struct oracle *o, uint32_t message, const struct sink_record *r)
 	}
 	snprintf(text, sizeof(text), "%.*s/%d/%u", STR_ARG(seq), (int)r->partition, m->topic);
 	if (m->seq.text[0] && strcmp(m->seq.text, text) != 0)
-		oracle_fail(o, "I-10 escrow-seq of message %" PRIu32 " changed: %s, then %s", message,
-			    m->seq.text, text);
+		oracle_fail(o, "I-10 escrow-seq of message %" PRIu32 " changed: %s, then %s",
+			    message, m->seq.text, text);
 	memcpy(m->seq.text, text, sizeof(text));
 	for (i = map_first(&o->by_seq, text_hash(text), &probe); i != MAP_NONE;
 	     i = map_next(&o->by_seq, &probe)) {
 		if (strcmp(o->seqs[i].text, text) != 0)
 			continue;
 		if (o->seqs[i].message != message)
-			oracle_fail(o, "I-10 escrow-seq %s is of message %" PRIu32 " and of %" PRIu32,
+			oracle_fail(o,
+				    "I-10 escrow-seq %s is of message %" PRIu32 " and of %" PRIu32,
 				    text, o->seqs[i].message, message);
 		return;
 	}
@@ -614,12 +627,16 @@ oracle_kafka(struct oracle *o, int64_t offset, const struct sink_record *r)
 	if (g->message == UINT32_MAX)
 		g->message = (uint32_t)number;
 	if (!m->plain && !g->commit_invoked)
-		oracle_fail(o, "I-1 message %lu (seq %" PRIu64 ") is in Kafka, and nobody committed it",
+		oracle_fail(o,
+			    "I-1 message %lu (seq %" PRIu64
+			    ") is in Kafka, and nobody committed it",
 			    number, gid.lo);
 	if (g->truth == TRUTH_ROLLBACK || g->rollback_ok)
-		oracle_fail(o, "I-4 message %lu (seq %" PRIu64 ") was rolled back and is in Kafka", number,
-			    gid.lo);
-	/* A plain send repeated after idempotency.window is another one: only bytes are promised. */
+		oracle_fail(o, "I-4 message %lu (seq %" PRIu64 ") was rolled back and is in Kafka",
+			    number, gid.lo);
+	/*
+	 * A plain send repeated after idempotency.window is another one: only bytes are promised.
+	 */
 	if (!m->plain)
 		check_seq(o, (uint32_t)number, r);
 	if (m->position) {
@@ -703,16 +720,24 @@ oracle_final(struct oracle *o)
 		if (g->message == UINT32_MAX)
 			continue;
 		if (g->truth == TRUTH_COMMIT && missing(o, g->message))
-			oracle_fail(o, "I-7 message %" PRIu32 " (seq %" PRIu64 ") committed and never in Kafka%s",
-				    g->message, g->gid.lo, g->commit_ok ? ", though END was answered" : "");
+			oracle_fail(o,
+				    "I-7 message %" PRIu32 " (seq %" PRIu64
+				    ") committed and never in Kafka%s",
+				    g->message, g->gid.lo,
+				    g->commit_ok ? ", though END was answered" : "");
 		if (g->truth == TRUTH_COMMIT && o->messages[g->message].position &&
 		    !gid_eq(o->messages[g->message].published, g->gid))
-			oracle_fail(o, "I-1 message %" PRIu32 " was published under another gid than the one "
-				       "that committed", g->message);
+			oracle_fail(o,
+				    "I-1 message %" PRIu32
+				    " was published under another gid than the one "
+				    "that committed",
+				    g->message);
 	}
 	for (uint32_t i = 0; i < o->message_count; i++) {
 		if (o->messages[i].plain_ok && missing(o, i))
-			oracle_fail(o, "I-7 plain message %" PRIu32 " was answered and never in Kafka", i);
+			oracle_fail(o,
+				    "I-7 plain message %" PRIu32 " was answered and never in Kafka",
+				    i);
 	}
 	check_contiguous(o);
 }

@@ -84,7 +84,8 @@ void oracle_final(struct oracle *o);
 uint64_t oracle_owed(struct oracle *o);
 
 struct oracle_counts {
-	uint64_t halves, halves_ok, repeats_ok, commits_ok, rollbacks_ok, refused, records, duplicates, plains;
+	uint64_t halves, halves_ok, repeats_ok, commits_ok, rollbacks_ok, refused;
+	uint64_t records, duplicates, plains;
 	uint64_t crashes;
 };
 

@@ -16,9 +16,9 @@
 #include "base/log.h"
 #include "wire/wire.h"
 
-#define RX_BYTES 65536
+#define RX_BYTES    65536
 #define ANSWERS_MAX 64
-#define TRIES_MAX 6
+#define TRIES_MAX   6
 
 enum job_state { JOB_IDLE, JOB_SENDING, JOB_LOCAL, JOB_ENDING };
 
@@ -27,15 +27,15 @@ struct job {
 	uint32_t message;
 	uint32_t tries;
 	int32_t opaque;
-	int64_t due_ns;	  /* of the timeout, of the local transaction's end; 0: at once */
-	uint64_t asked;	  /* oracle step of the attempt */
+	int64_t due_ns; /* of the timeout, of the local transaction's end; 0: at once */
+	uint64_t asked; /* oracle step of the attempt */
 	struct gid gid;
 	int64_t seq;
 	int64_t token;
 	enum verdict verdict;
 	bool silent;
-	bool repeated;	  /* answered once already, sent again on purpose */
-	bool again;	  /* committed already, and sent again by mistake */
+	bool repeated; /* answered once already, sent again on purpose */
+	bool again;    /* committed already, and sent again by mistake */
 };
 
 /* An answer to a check that is sent later. */
@@ -149,7 +149,8 @@ static void
 tell(const struct producer *one, const char *what, uint32_t message, uint64_t seq, int value)
 {
 	if (log_enabled(LOG_TRACE))
-		log_write(LOG_TRACE, what, "producer=%" PRIu32 " message=%" PRIu32 " seq=%" PRIu64 " value=%d",
+		log_write(LOG_TRACE, what,
+			  "producer=%" PRIu32 " message=%" PRIu32 " seq=%" PRIu64 " value=%d",
 			  one->number, message, seq, value);
 }
 
@@ -225,7 +226,9 @@ send_end(struct producers *p, struct producer *one, struct gid gid, int64_t seq,
 {
 	struct wire_command c = { 0 };
 	char seq_text[24], token_text[24], gid_text[GID_TEXT];
-	const char *said = verdict == VERDICT_COMMIT ? "8" : verdict == VERDICT_ROLLBACK ? "12" : "0";
+	const char *said = verdict == VERDICT_COMMIT     ? "8"
+			   : verdict == VERDICT_ROLLBACK ? "12"
+							 : "0";
 
 	snprintf(seq_text, sizeof(seq_text), "%" PRId64, seq);
 	snprintf(token_text, sizeof(token_text), "%" PRId64, token);
@@ -251,8 +254,10 @@ send_heartbeat(struct producers *p, struct producer *one)
 	char body[160];
 
 	snprintf(body, sizeof(body),
-		 "{\"clientID\":\"10.0.0.%" PRIu32 "@1\",\"consumerDataSet\":[],\"producerDataSet\":["
-		 "{\"groupName\":\"%s\"}]}", one->number, one->group);
+		 "{\"clientID\":\"10.0.0.%" PRIu32
+		 "@1\",\"consumerDataSet\":[],\"producerDataSet\":["
+		 "{\"groupName\":\"%s\"}]}",
+		 one->number, one->group);
 	c.code = WIRE_HEARTBEAT;
 	c.opaque = one->opaque++;
 	c.body = wstr(body);
@@ -290,12 +295,12 @@ begin_local(struct producers *p, struct job *j)
 		j->due_ns = 0;
 	} else {
 		oracle_local(p->oracle, j->gid, TRUTH_RUNNING);
-		j->verdict = rng_sim_chance(&p->rng, p->knobs.rollback_permille) ? VERDICT_ROLLBACK :
-										   VERDICT_COMMIT;
-		j->due_ns = rng_sim_chance(&p->rng, p->knobs.slow_permille) ?
-				    p->now_ns + (int64_t)rng_sim_below(&p->rng,
-								       (uint64_t)p->knobs.slow_ns) :
-				    p->now_ns;
+		j->verdict = rng_sim_chance(&p->rng, p->knobs.rollback_permille) ? VERDICT_ROLLBACK
+										 : VERDICT_COMMIT;
+		j->due_ns = rng_sim_chance(&p->rng, p->knobs.slow_permille)
+				    ? p->now_ns + (int64_t)rng_sim_below(&p->rng,
+									 (uint64_t)p->knobs.slow_ns)
+				    : p->now_ns;
 	}
 	j->silent = rng_sim_chance(&p->rng, p->knobs.silent_permille);
 	j->state = JOB_LOCAL;
@@ -303,7 +308,8 @@ begin_local(struct producers *p, struct job *j)
 }
 
 static void
-on_half_answer(struct producers *p, struct producer *one, struct job *j, const struct wire_command *c)
+on_half_answer(struct producers *p, struct producer *one, struct job *j,
+	       const struct wire_command *c)
 {
 	const struct wire_field *id = wire_field(c, "transactionId");
 	const struct wire_field *msg_id = wire_field(c, "msgId");
@@ -339,7 +345,8 @@ on_half_answer(struct producers *p, struct producer *one, struct job *j, const s
 }
 
 static void
-on_end_answer(struct producers *p, struct producer *one, struct job *j, const struct wire_command *c)
+on_end_answer(struct producers *p, struct producer *one, struct job *j,
+	      const struct wire_command *c)
 {
 	tell(one, "END answered", j->message, j->gid.lo, c->code);
 	if (c->code == WIRE_SUCCESS)

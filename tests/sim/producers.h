@@ -2,9 +2,9 @@
  * producers.h -- simulated RocketMQ producers: stock clients with a local database.
  *
  * Each speaks remoting over net_sim with client/wire, half-sends, runs a "local
- * transaction" (a word in the oracle), says END or stays silent, repeats what was not answered under
- * the same UNIQ_KEY, and answers checks: truthfully, late, with unknown, or not at all.
- * About a transaction that it never began it says ROLLBACK: naive producers just say so, fenced ones
+ * transaction" (a word in the oracle), says END or stays silent, repeats what was not answered
+ * under the same UNIQ_KEY, and answers checks: truthfully, late, with unknown, or not at all. About
+ * a transaction that it never began it says ROLLBACK: naive producers just say so, fenced ones
  * first write it into their fence, so that it can never begin.
  */
 #ifndef PRODUCERS_H

@@ -221,7 +221,7 @@ draw_producers(struct run *r)
 	r->producers = producers_new(&k, r->net, r->oracle, ADDRESS, rng_sim_next(&r->rng));
 }
 
-/* ---- the broker's life ------------------------------------------------------------------------ */
+/* ---- the broker's life ----------------------------------------------------------------------- */
 
 static void
 on_note(void *arg, const struct note *n)
@@ -352,7 +352,7 @@ restart(struct run *r, bool power, bool faults)
 	raise_up(r, faults);
 }
 
-/* ---- faults while running ------------------------------------------------------------------------ */
+/* ---- faults while running -------------------------------------------------------------------- */
 
 static void
 operate(struct run *r)
@@ -428,7 +428,7 @@ misfortune(struct run *r)
 	}
 }
 
-/* ---- time ----------------------------------------------------------------------------------------- */
+/* ---- time ------------------------------------------------------------------------------------ */
 
 static int64_t
 next_ns(struct run *r)
@@ -525,7 +525,7 @@ heal(struct run *r)
 		    core_stats(loop_core(r->loop))->rows[TXN_PARKED]);
 }
 
-/* ---- one seed --------------------------------------------------------------------------------------- */
+/* ---- one seed -------------------------------------------------------------------------------- */
 
 static int64_t
 trace_clock(void *arg)

@@ -15,8 +15,8 @@
 #include "sim/run.h"
 
 struct totals {
-	uint64_t seeds, violations, events, steps, crashes, halves, commits, rollbacks, checks, records,
-		duplicates, reclaimed;
+	uint64_t seeds, violations, events, steps, crashes, halves, commits, rollbacks, checks,
+		records, duplicates, reclaimed;
 	int64_t virtual_ns;
 	uint64_t drawn[FAULT_COUNT], effective[FAULT_COUNT], seeds_effective[FAULT_COUNT];
 	uint64_t first_violation;
@@ -59,16 +59,21 @@ print_totals(const struct totals *t, int64_t took_ns)
 {
 	double seconds = (double)took_ns / 1e9;
 
-	printf("{\"seeds\":%" PRIu64 ",\"seconds\":%.1f,\"seeds_per_s\":%.1f,\"virtual_to_real\":%.0f,"
-	       "\"events_per_seed\":%.0f,\"crashes\":%" PRIu64 ",\"halves\":%" PRIu64 ",\"commits\":%" PRIu64
-	       ",\"rollbacks\":%" PRIu64 ",\"checks\":%" PRIu64 ",\"records\":%" PRIu64
-	       ",\"duplicates\":%" PRIu64 ",\"segments_reclaimed\":%" PRIu64 ",\"violations\":%" PRIu64 "}\n",
+	printf("{\"seeds\":%" PRIu64
+	       ",\"seconds\":%.1f,\"seeds_per_s\":%.1f,\"virtual_to_real\":%.0f,"
+	       "\"events_per_seed\":%.0f,\"crashes\":%" PRIu64 ",\"halves\":%" PRIu64
+	       ",\"commits\":%" PRIu64 ",\"rollbacks\":%" PRIu64 ",\"checks\":%" PRIu64
+	       ",\"records\":%" PRIu64 ",\"duplicates\":%" PRIu64 ",\"segments_reclaimed\":%" PRIu64
+	       ",\"violations\":%" PRIu64 "}\n",
 	       t->seeds, seconds, (double)t->seeds / seconds, (double)t->virtual_ns / 1e9 / seconds,
-	       (double)t->events / (double)(t->seeds ? t->seeds : 1), t->crashes, t->halves, t->commits,
-	       t->rollbacks, t->checks, t->records, t->duplicates, t->reclaimed, t->violations);
+	       (double)t->events / (double)(t->seeds ? t->seeds : 1), t->crashes, t->halves,
+	       t->commits, t->rollbacks, t->checks, t->records, t->duplicates, t->reclaimed,
+	       t->violations);
 	for (int f = 0; f < FAULT_COUNT; f++)
-		printf("  %-46s drawn by %6" PRIu64 "  took effect in %6" PRIu64 "  times %8" PRIu64 "\n",
-		       fault_text((enum fault)f), t->drawn[f], t->seeds_effective[f], t->effective[f]);
+		printf("  %-46s drawn by %6" PRIu64 "  took effect in %6" PRIu64 "  times %8" PRIu64
+		       "\n",
+		       fault_text((enum fault)f), t->drawn[f], t->seeds_effective[f],
+		       t->effective[f]);
 }
 
 /* A check that cannot fail is a defect: with enough seeds every class must have struck. */
@@ -144,23 +149,26 @@ main(int argc, char **argv)
 		run_seed(&o, &r);
 		add(&t, &r);
 		if (single)
-			printf("seed %" PRIu64 ": %" PRIu64 " steps, %" PRIu64 " events, trace hash %016" PRIx64
-			       "\n", o.seed, r.steps, r.events, r.trace_hash);
+			printf("seed %" PRIu64 ": %" PRIu64 " steps, %" PRIu64
+			       " events, trace hash %016" PRIx64 "\n",
+			       o.seed, r.steps, r.events, r.trace_hash);
 		if (!r.violation[0])
 			continue;
 		if (!t.violations++) {
 			t.first_violation = o.seed;
 			snprintf(t.violation, sizeof(t.violation), "%s", r.violation);
 		}
-		printf("VIOLATION seed %" PRIu64 ": %s\n  again: sim --seed %" PRIu64 " --messages %" PRIu64
-		       " --trace\n", o.seed, r.violation, o.seed, messages);
+		printf("VIOLATION seed %" PRIu64 ": %s\n  again: sim --seed %" PRIu64
+		       " --messages %" PRIu64 " --trace\n",
+		       o.seed, r.violation, o.seed, messages);
 		fflush(stdout);
 		if (t.violations > keep_going)
 			break;
 	}
 	print_totals(&t, real_ns() - begun);
 	if (expect) {
-		printf(t.violations ? "caught after %" PRIu64 " seeds\n" : "NOT CAUGHT in %" PRIu64 " seeds\n",
+		printf(t.violations ? "caught after %" PRIu64 " seeds\n"
+				    : "NOT CAUGHT in %" PRIu64 " seeds\n",
 		       t.seeds);
 		return t.violations ? 0 : 1;
 	}

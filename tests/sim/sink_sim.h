@@ -2,10 +2,10 @@
  * sink_sim.h -- Kafka in memory, driven by virtual time, with all that goes wrong there.
  *
  * A log per topic-partition that survives everything, and in front of it the producer handle of the
- * seam (world/sink.h), which does not.  Like librdkafka with the gapless guarantee: once a message of a
- * partition has failed, those behind it that are already under way fail too and are not
- * appended.  What an old handle had under way may land later: always a prefix per
- * partition, for Kafka refuses sequence gaps.
+ * seam (world/sink.h), which does not.  Like librdkafka with the gapless guarantee: once a message
+ * of a partition has failed, those behind it that are already under way fail too and are not
+ * appended.  What an old handle had under way may land later: always a prefix per partition, for
+ * Kafka refuses sequence gaps.
  *
  * Deterministic: a function of the seed and of the calls made.
  */

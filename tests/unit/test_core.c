@@ -1156,8 +1156,8 @@ END_TEST
 
 /*
  * Memory forgets a producer group with its last transaction, the journal only with its segment: a
- * journal that names more groups than memory may hold must still be read, or the daemon never starts
- * again.
+ * journal that names more groups than memory may hold must still be read, or the daemon never
+ * starts again.
  */
 START_TEST(a_journal_with_more_groups_than_memory_is_read)
 {
@@ -1170,19 +1170,22 @@ START_TEST(a_journal_with_more_groups_than_memory_is_read)
 	f.core = core_free(f.core);
 	f.core = core_new(&f.conf, &fake_ports, &f);
 	for (uint32_t i = f.first; i < f.count; i++)
-		ck_assert_int_eq(core_recover(f.core, &f.log[i], (struct place){ i * 100, 100 }), 0);
+		ck_assert_int_eq(core_recover(f.core, &f.log[i], (struct place){ i * 100, 100 }),
+				 0);
 	m.partition = 0;
 	e.half.topics = &topic;
 	for (uint32_t i = 1; i <= LIMIT_GROUPS + 1; i++) {
 		struct entry done = { .type = ENTRY_DECISION };
 
 		snprintf(name, sizeof(name), "g%u", i);
-		e.half.half = (struct half){ .gid = gid_make(f.wall_ms, 0, i), .group = str_of(name),
-					     .count = 1, .messages = &m };
+		e.half.half = (struct half){ .gid = gid_make(f.wall_ms, 0, i),
+					     .group = str_of(name),
+					     .count = 1,
+					     .messages = &m };
 		ck_assert_int_eq(core_recover(f.core, &e, (struct place){ 100 * i, 100 }), 0);
 		done.decision.seq = i;
-		done.decision.decision = (struct decision){ TXN_ROLLED_BACK, ORIGIN_CLIENT,
-							    f.wall_ms, STR_NONE };
+		done.decision.decision =
+			(struct decision){ TXN_ROLLED_BACK, ORIGIN_CLIENT, f.wall_ms, STR_NONE };
 		ck_assert_int_eq(core_recover(f.core, &done, (struct place){ 0, 0 }), 0);
 	}
 	core_start(f.core, f.now_ns, f.wall_ms);
@@ -1247,5 +1250,5 @@ UNIT("core", nothing_is_answered_before_it_is_durable, a_rolled_back_message_nev
      what_people_do_is_journaled_with_their_reason, a_check_by_hand_asks_now,
      lists_page_through_everything_once, the_watermark_never_passes_an_undecided_transaction,
      a_journal_with_more_groups_than_memory_is_read,
-     the_catalogue_stays_within_what_a_segment_can_open_with,
-     a_timeline_tells_a_life, beyond_a_turns_bytes_half_sends_wait_and_decisions_do_not);
+     the_catalogue_stays_within_what_a_segment_can_open_with, a_timeline_tells_a_life,
+     beyond_a_turns_bytes_half_sends_wait_and_decisions_do_not);

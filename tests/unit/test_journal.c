@@ -1049,7 +1049,8 @@ START_TEST(what_was_taken_can_be_copied_forward)
 	copy.copy.half = half.half.half;
 	copy.copy.topics = &topic;
 	copy.copy.state = TXN_UNDELIVERABLE;
-	copy.copy.decision = (struct decision){ TXN_COMMITTED, ORIGIN_CLIENT, UINT64_MAX / 2, STR_NONE };
+	copy.copy.decision =
+		(struct decision){ TXN_COMMITTED, ORIGIN_CLIENT, UINT64_MAX / 2, STR_NONE };
 	copy.copy.parts = &part;
 	ck_assert_int_eq(journal_append(w->j, &copy, &place), 0);
 	w->j = journal_free(w->j);
