@@ -1573,6 +1573,6 @@ UNIT("remoting", who_waited_for_receive_memory_goes_on, what_came_before_garbage
      a_check_counts_when_its_last_byte_was_taken, strangers_are_told_apart_and_shown_the_door,
      an_oversized_message_is_refused_and_the_connection_lives, a_large_frame_in_pieces_is_one_frame,
      patience_has_its_limits, who_takes_no_answers_is_not_read_and_then_closed,
-     inflating_has_its_share_of_a_turn, answers_nobody_takes_have_a_roof_together, receive_memory_has_a_roof,
-     idle_connections_hold_no_buffer,
+     inflating_has_its_share_of_a_turn, answers_nobody_takes_have_a_roof_together,
+     receive_memory_has_a_roof, idle_connections_hold_no_buffer,
      an_answer_for_who_is_gone_harms_nobody_else, a_draining_port_takes_no_newcomers);
