@@ -12,7 +12,7 @@
 #define HEX_EACH(byte) (UINT64_C(0x0101010101010101) * (byte))
 
 enum hex_case {
-	HEX_LOWER = 'a' - '0' - 10,	/* what a digit above 9 is further from '0' than its value */
+	HEX_LOWER = 'a' - '0' - 10,	/* a digit above 9 is so much further from '0' */
 	HEX_UPPER = 'A' - '0' - 10,
 };
 
