@@ -297,6 +297,9 @@ void core_handle_deferred(struct core *c, struct list *waiting, uint64_t *budget
 struct wait core_do_half(struct core *c, struct half_request *r);
 void core_half_durable(struct core *c, const struct pending *p);
 void core_generation_durable(struct core *c, const struct pending *p);
+/* A new row, with all that a half message tells; PARTS: with a part even for its only message. */
+uint32_t core_row_of(struct core *c, const struct half *h, const uint32_t *topics, uint32_t group,
+		     struct place place, uint64_t key_hash, bool parts);
 /* Number of the database, made when new; 0 for none. */
 uint16_t core_db(struct core *c, bool has, const uint8_t id[16]);
 uint64_t core_key_hash(const struct core *c, struct str group, struct str key);

@@ -71,29 +71,12 @@ recover_row(struct core *c, const struct half *h, const uint32_t *topics, struct
 	group = groups_get(&c->groups, h->group);
 	if (group == GROUP_NONE)
 		return ERR_CORRUPT;
-	index = table_add(&c->table, h->gid.lo);
+	index = core_row_of(c, h, topics, group, place, core_key_hash(c, h->group, h->key), false);
 	row = core_row(c, index);
 	row->txn.state = TXN_PREPARED;
-	row->txn.tag = (uint16_t)topics[0];
-	row->check = h->check & ((UINT64_C(1) << 55) - 1);
-	row->ms = gid_ms(h->gid) & ((UINT64_C(1) << 48) - 1);
-	row->count = h->count & 511;
-	row->lsn = place.lsn;
-	row->len = place.len;
-	row->key_hash = core_key_hash(c, h->group, h->key);
-	row->body = h->body_hash.lo & ((UINT64_C(1) << 44) - 1);
-	row->group = group & ((1u << 20) - 1);
-	row->partition = h->messages[0].partition;
 	row->db = core_db(c, h->has_db_id, h->db_id);
 	row->link_back = h->immunity_ms ? h->immunity_ms
 					: (uint32_t)(c->conf.policy.immunity_ns / NS_PER_MS);
-	if (h->count > 1) {
-		table_parts(&c->table, index, h->count);
-		for (uint32_t i = 0; i < h->count; i++) {
-			table_part_of(&c->table, row, i)->topic = (uint16_t)topics[i];
-			table_part_of(&c->table, row, i)->partition = h->messages[i].partition;
-		}
-	}
 	set_due(row, h->arrived_ms, gap_of(c, row));
 	recover_key(c, index);
 	*ret_index = index;

@@ -397,14 +397,12 @@ append_new(struct core *c, const struct half *h, const uint32_t *topics, bool pl
 	return c->ports.append(c->arg, &e, ret_place);
 }
 
-/* The row of a half-send that was appended at PLACE. */
-static uint32_t
-row_new(struct core *c, const struct half_request *r, const struct half *h, const uint32_t *topics,
-	uint32_t group, struct place place)
+uint32_t
+core_row_of(struct core *c, const struct half *h, const uint32_t *topics, uint32_t group,
+	    struct place place, uint64_t key_hash, bool parts)
 {
 	uint32_t index = table_add(&c->table, h->gid.lo);
 	struct row *row = core_row(c, index);
-	struct txn_policy policy = policy_for(c, h);
 
 	row->txn.tag = (uint16_t)topics[0];
 	row->check = h->check & ((UINT64_C(1) << 55) - 1);
@@ -412,25 +410,39 @@ row_new(struct core *c, const struct half_request *r, const struct half *h, cons
 	row->count = h->count & 511;
 	row->lsn = place.lsn;
 	row->len = place.len;
-	row->key_hash = r->key_hash;
+	row->key_hash = key_hash;
 	row->body = h->body_hash.lo & ((UINT64_C(1) << 44) - 1);
 	row->group = group & ((1u << 20) - 1);
 	row->partition = h->messages[0].partition;
-	row_set(row, ROW_HALFWAY);
-	if (r->plain || h->count > 1) {
+	if (parts || h->count > 1) {
 		table_parts(&c->table, index, h->count);
 		for (uint32_t i = 0; i < h->count; i++) {
 			struct part_node *part = table_part_of(&c->table, row, i);
 
 			part->topic = (uint16_t)topics[i];
 			part->partition = h->messages[i].partition;
-			if (r->plain)
-				part->n = lanes_at(&c->lanes,
-						   core_lane(c, topics[i], part->partition))
-						  ->next_n++;
 		}
 	}
+	return index;
+}
+
+/* The row of a half-send that was appended at PLACE. */
+static uint32_t
+row_new(struct core *c, const struct half_request *r, const struct half *h, const uint32_t *topics,
+	uint32_t group, struct place place)
+{
+	uint32_t index = core_row_of(c, h, topics, group, place, r->key_hash, r->plain);
+	struct row *row = core_row(c, index);
+	struct txn_policy policy = policy_for(c, h);
+
+	row_set(row, ROW_HALFWAY);
 	if (r->plain) {
+		for (uint32_t i = 0; i < h->count; i++) {
+			struct part_node *part = table_part_of(&c->table, row, i);
+			uint32_t lane = core_lane(c, topics[i], part->partition);
+
+			part->n = lanes_at(&c->lanes, lane)->next_n++;
+		}
 		row_set(row, ROW_PLAIN);
 		row->txn.state = TXN_COMMITTED;
 		row->origin = ORIGIN_PLAIN;
