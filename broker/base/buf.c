@@ -65,27 +65,6 @@ buf_le64(struct buf *b, uint64_t v)
 }
 
 void
-buf_be16(struct buf *b, uint16_t v)
-{
-	be_put16(buf_reserve(b, 2), v);
-	b->len += 2;
-}
-
-void
-buf_be32(struct buf *b, uint32_t v)
-{
-	be_put32(buf_reserve(b, 4), v);
-	b->len += 4;
-}
-
-void
-buf_be64(struct buf *b, uint64_t v)
-{
-	be_put64(buf_reserve(b, 8), v);
-	b->len += 8;
-}
-
-void
 buf_varint(struct buf *b, uint64_t v)
 {
 	b->len += varint_put(buf_reserve(b, VARINT_MAX), v);

@@ -28,9 +28,6 @@ void buf_str(struct buf *b, struct str s);
 void buf_u8(struct buf *b, uint8_t v);
 void buf_le32(struct buf *b, uint32_t v);
 void buf_le64(struct buf *b, uint64_t v);
-void buf_be16(struct buf *b, uint16_t v);
-void buf_be32(struct buf *b, uint32_t v);
-void buf_be64(struct buf *b, uint64_t v);
 void buf_varint(struct buf *b, uint64_t v);
 void buf_printf(struct buf *b, const char *fmt, ...) PRINTF(2, 3);
 /* Drops the first N bytes, moving the rest down. */
