@@ -190,11 +190,14 @@ void
 oracle_body(const struct oracle *o, uint32_t message, struct buf *out)
 {
 	const struct omessage *m = &o->messages[message];
-	size_t start = out->len;
+	size_t start = out->len, head;
 
 	buf_printf(out, "m%" PRIu32 ":", message);
-	while (out->len - start < m->size)
-		buf_u8(out, (uint8_t)hash_u64(message * UINT64_C(1000003) + (out->len - start)));
+	head = out->len - start;
+	for (size_t i = head; i < m->size; i += 8)
+		buf_le64(out, hash_u64(message * UINT64_C(1000003) + i));
+	if (m->size > head)
+		out->len = start + m->size;
 }
 
 void
