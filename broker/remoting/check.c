@@ -58,10 +58,10 @@ add_number(struct buf *block, struct str name, uint64_t v)
 
 /* What a client cannot do without comes first: it is there however long the rest is. */
 static void
-build_block(struct buf *block, const struct check *check, const struct edge *edge, struct str topic)
+build_block(struct buf *block, const struct check *check, const struct message *m,
+	    const struct edge *edge, struct str topic)
 {
 	const struct half *h = check->half;
-	const struct message *m = &h->messages[0];
 	char gid[GID_TEXT], db[GID_TEXT];
 
 	gid_format(h->gid, gid);
@@ -120,11 +120,10 @@ put_addr(const struct net_addr *a, uint8_t ip[16], uint8_t *ret_len, int32_t *re
 }
 
 static void
-build_message(struct conn *c, const struct check *check, const struct edge *edge, struct str topic,
-	      struct wire_message *ret)
+build_message(struct conn *c, const struct check *check, const struct message *m,
+	      const struct edge *edge, struct str topic, struct wire_message *ret)
 {
 	const struct half *h = check->half;
-	const struct message *m = &h->messages[0];
 	struct net_addr born = c->addr;
 
 	(void)net_addr_parse(h->from.p, h->from.n, &born); /* else: who is asked stands for it */
@@ -172,20 +171,37 @@ write_frame(struct conn *c, const struct check *check, struct str topic, struct 
 	return conn_write_command(c, command);
 }
 
+/* One message of the half behind those that are in r->plain. */
+static int
+add_message(struct conn *c, const struct check *check, const struct message *m,
+	    const struct edge *edge, struct str topic)
+{
+	struct remoting *r = c->r;
+	struct wire_message message;
+	size_t n;
+
+	buf_reset(&r->block, 64u << 10);
+	build_block(&r->block, check, m, edge, topic);
+	build_message(c, check, m, edge, topic, &message);
+	n = wire_message_size(&message);
+	if (wire_message_encode(&message, buf_reserve(&r->plain, n), n) < 0)
+		return ERR_TOOBIG;
+	r->plain.len += n;
+	return 0;
+}
+
 int
 check_write(struct conn *c, const struct check *check)
 {
 	const struct half *h = check->half;
 	struct remoting *r = c->r;
 	struct edge edge = { .flags = 0 };
-	struct wire_message message;
 	struct str topic = h->messages[0].topic;
-	size_t n;
 	int err;
 
 	if (c->closing || conn_backlog(c) > LIMIT_OUT_STOP)
 		return ERR_FULL;
-	/* One made by another edge is asked about as well as its message can be told. */
+	/* One made by another edge is asked about as well as its messages can be told. */
 	if (h->kind == EDGE_ROCKETMQ) {
 		err = edge_decode(h->edge, &edge);
 		if (err < 0)
@@ -193,15 +209,15 @@ check_write(struct conn *c, const struct check *check)
 		if (edge.topic.n > 0)
 			topic = edge.topic;
 	}
-	buf_reset(&r->block, 64u << 10);
-	build_block(&r->block, check, &edge, topic);
-	build_message(c, check, &edge, topic, &message);
-	n = wire_message_size(&message);
+	/* RocketMQ's clients read the first and choose their listener by it. */
 	buf_reset(&r->plain, 1u << 20);
-	err = wire_message_encode(&message, buf_reserve(&r->plain, n), n);
-	if (err < 0)
-		return ERR_TOOBIG;
-	err = write_frame(c, check, topic, str_from(r->plain.data, n));
+	for (uint32_t i = 0; i < h->count; i++) {
+		err = add_message(c, check, &h->messages[i], &edge,
+				  i == 0 ? topic : h->messages[i].topic);
+		if (err < 0)
+			return err;
+	}
+	err = write_frame(c, check, topic, buf_as_str(&r->plain));
 	if (err < 0)
 		return err;
 	conn_mark(c, h->gid.lo);

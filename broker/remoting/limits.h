@@ -48,6 +48,11 @@
 #define LIMIT_HEARTBEAT_BYTES (1u << 20)
 /* An exception's text that comes with an END: cut short. */
 #define LIMIT_REMARK 1024
+/* Until the first check, as a producer may ask for it: a RocketMQ property beyond it means
+ * nothing, as it always did; 7802 is refused. */
+#define LIMIT_IMMUNITY_S (7 * 24 * 3600)
+/* Key and headers of one message of 7802: in a check they share a block of 32767. */
+#define LIMIT_PART_BYTES 32000
 /* Lines of the log about peers' faults, a second. */
 #define LIMIT_COMPLAINTS 10
 /* Connections: the slot's share of a peer id. */

@@ -13,8 +13,8 @@
 #include "remoting/serve.h"
 
 /* "PGROUP", two marks and the group are added to a check when the client did not send them. */
-#define PGROUP_EXTRA   8
-#define IMMUNITY_MAX_S (7 * 24 * 3600)
+#define PGROUP_EXTRA 8
+#define DIGEST_BYTES 50 /* of one message, see send_hash() */
 
 /* One request with all that it points to, borrowed by the core until the turn's end. */
 struct send_slot {
@@ -132,7 +132,7 @@ parse_immunity(struct str value, uint32_t *ret_s)
 {
 	int64_t v;
 
-	if (!wire_i64(wire_of(value), &v) || v <= 0 || v > IMMUNITY_MAX_S || value.p[0] == '0')
+	if (!wire_i64(wire_of(value), &v) || v <= 0 || v > LIMIT_IMMUNITY_S || value.p[0] == '0')
 		return false;
 	*ret_s = (uint32_t)v;
 	return true;
@@ -302,16 +302,19 @@ put_optional(uint8_t *p, struct str s)
 	return p + 16;
 }
 
-static struct hash128
-body_hash(const struct message *m, struct str plain)
+struct hash128
+send_hash(struct arena *a, const struct message *messages, const struct str *plain, uint32_t count)
 {
-	uint8_t digest[50];
-	uint8_t *p = put_hash(digest, m->topic);
+	uint8_t *digest = arena_alloc(a, count * DIGEST_BYTES);
+	uint8_t *p = digest;
 
-	p = put_optional(p, m->key);
-	p = put_optional(p, plain);
-	CHECK(p == digest + sizeof(digest), m->topic.n);
-	return hash_body(digest, sizeof(digest), 1);
+	for (uint32_t i = 0; i < count; i++) {
+		p = put_hash(p, messages[i].topic);
+		p = put_optional(p, messages[i].key);
+		p = put_optional(p, plain[i]);
+	}
+	CHECK(p == digest + count * DIGEST_BYTES, count);
+	return hash_body(digest, count * DIGEST_BYTES, count);
 }
 
 static struct str
@@ -457,7 +460,7 @@ build(struct conn *c, const struct wire_command *command, const struct wire_send
 	why = plain_body(r, m, &plain);
 	if (why)
 		return why;
-	h->body_hash = body_hash(m, plain);
+	h->body_hash = send_hash(&r->arena, m, &plain, 1);
 	slot->request.plain = !p.half;
 	slot->request.again = p.again;
 	return NULL;

@@ -9,6 +9,16 @@
 /* 10 and 310: to core_half_send(), or refused. */
 void send_request(struct conn *c, const struct wire_command *command);
 
+/* 7802, Escrow's own, of one or several messages: the same. */
+void half_request(struct conn *c, const struct wire_command *command);
+
+/*
+ * "Is it the same?": over COUNT messages, whose plain values are PLAIN[].  The bytes that are
+ * hashed stand at its definition: they decide over repeats across restarts.
+ */
+struct hash128 send_hash(struct arena *a, const struct message *messages, const struct str *plain,
+			 uint32_t count);
+
 /*
  * half.edge of EDGE_ROCKETMQ.  Stored in the journal: fields are only ever added behind a
  * new flag.  Everything else that a check needs is in struct half already: born_ms, from (born

@@ -233,6 +233,10 @@ serve_frame(struct conn *c, const struct wire_command *command)
 		count[COUNT_SEND]++;
 		send_request(c, command);
 		return;
+	case WIRE_HALF_SEND:
+		count[COUNT_SEND]++;
+		half_request(c, command);
+		return;
 	case WIRE_END_TRANSACTION:
 		count[COUNT_END]++;
 		end_transaction(c, command);
@@ -366,7 +370,7 @@ remark_of(struct remoting *r, const struct answer *a, uint64_t kind)
 	gid_format(a->gid, gid);
 	if (a->code == ANSWER_DECIDED)
 		buf_printf(&r->text, ": %s", winner(a->state));
-	if (kind == SERVE_SEND && (a->code == ANSWER_DECIDED || a->code == ANSWER_KEY_REUSED))
+	if (kind != SERVE_END && (a->code == ANSWER_DECIDED || a->code == ANSWER_KEY_REUSED))
 		buf_printf(&r->text, ", gid %s", gid);
 	if (a->why)
 		buf_printf(&r->text, ": %s", a->why);
@@ -407,6 +411,21 @@ answer_send(struct conn *c, uint64_t tag, const struct answer *a)
 	reply_end(c);
 }
 
+/* The same without what only RocketMQ's clients look for. */
+static void
+answer_half(struct conn *c, uint64_t tag, const struct answer *a)
+{
+	struct wire_command *reply = reply_begin(c, tag, WIRE_SUCCESS, NULL);
+	char gid[GID_TEXT], seq[21], token[21];
+
+	CHECK(a->gid.lo <= INT64_MAX && a->token <= INT64_MAX, a->gid.lo);
+	gid_format(a->gid, gid);
+	wire_add(reply, WIRE_STR("transactionId"), wire_of(str_from(gid, GID_TEXT - 1)));
+	wire_add(reply, WIRE_STR("commitLogOffset"), decimal(seq, a->gid.lo));
+	wire_add(reply, WIRE_STR("tranStateTableOffset"), decimal(token, a->token));
+	reply_end(c);
+}
+
 void
 serve_answer(struct conn *c, uint64_t tag, const struct answer *a)
 {
@@ -415,6 +434,10 @@ serve_answer(struct conn *c, uint64_t tag, const struct answer *a)
 
 	if (a->code == ANSWER_OK && kind == SERVE_SEND) {
 		answer_send(c, tag, a);
+		return;
+	}
+	if (a->code == ANSWER_OK && kind == SERVE_HALF) {
+		answer_half(c, tag, a);
 		return;
 	}
 	if (a->code == ANSWER_OK && kind == SERVE_ROUTE) {

@@ -5,7 +5,7 @@
  * there is no table of requests under way:
  *
  *      bit 63 .. 40   0
- *      bit 39 .. 36   kind: route, send, end
+ *      bit 39 .. 36   kind: route, send, end, half
  *      bit 32         serialisation: 1 binary
  *      bit 31 .. 0    opaque
  */
@@ -14,7 +14,7 @@
 
 #include "remoting/conn.h"
 
-enum serve_kind { SERVE_ROUTE = 1, SERVE_SEND = 2, SERVE_END = 3 };
+enum serve_kind { SERVE_ROUTE = 1, SERVE_SEND = 2, SERVE_END = 3, SERVE_HALF = 4 };
 
 /* COMMAND borrows from its frame, which lives until remoting_consumed(). */
 void serve_frame(struct conn *c, const struct wire_command *command);

@@ -69,6 +69,7 @@ enum wire_code {
 	WIRE_SEND_V2 = 310,
 	WIRE_SEND_BATCH = 320,
 	WIRE_WATERMARK = 7801,
+	WIRE_HALF_SEND = 7802,
 };
 
 /* Responses. */
@@ -172,6 +173,43 @@ int wire_send_decode(const struct wire_command *c, struct wire_send *ret_send);
 /* Adds the fields to C (V2 names when c->code is 310); numbers are printed into TEXT. */
 #define WIRE_SEND_TEXT 256
 void wire_send_fields(const struct wire_send *s, struct wire_command *c, char text[WIRE_SEND_TEXT]);
+
+/* ---- Escrow's own half-send, code 7802: one or several messages ------------------------------ */
+
+#define WIRE_PARTS_MAX 256 /* messages under one decision */
+
+struct wire_half {
+	struct wire_str group;
+	struct wire_str key;	/* idempotency key; null: none                          */
+	struct wire_str db_id;	/* 32 hex digits; null: none                            */
+	int64_t born_ms;	/* the producer's clock; 0: not told                    */
+	int32_t check_after_s;	/* 0: the broker's setting                              */
+};
+
+/* From a decoded 7802.  WIRE_E_MALFORMED: group is missing, or a number is none. */
+int wire_half_decode(const struct wire_command *c, struct wire_half *ret_half);
+#define WIRE_HALF_TEXT 64
+void wire_half_fields(const struct wire_half *h, struct wire_command *c, char text[WIRE_HALF_TEXT]);
+
+/* One message of its body. */
+struct wire_part {
+	struct wire_str topic;
+	int32_t partition;	/* -1: by key, or spread                                */
+	struct wire_str key;	/* .p NULL: none                                        */
+	struct wire_str value;	/* .p NULL: null                                        */
+	struct wire_str headers; /* { varint n, name | varint n + 1 (0: null), value }*   */
+};
+
+size_t wire_part_size(const struct wire_part *p);
+/* Writes wire_part_size() bytes at TO. */
+void wire_part_put(const struct wire_part *p, void *to);
+/*
+ * Steps through a body: *AT is 0 to begin.  1: *RET_PART is set; 0: the end; WIRE_E_MALFORMED.
+ * The headers are not looked at.
+ */
+int wire_part_next(struct wire_str body, size_t *at, struct wire_part *ret_part);
+/* The bytes of one header: written when TO is not NULL. */
+size_t wire_header_put(struct wire_str name, struct wire_str value, void *to);
 
 /* ---- the decision, code 37 --------------------------------------------------------------- */
 

@@ -2,10 +2,10 @@
  * fuzz_wire.c -- any bytes into client/wire: what every client may send us.
  *
  * The first byte chooses what the rest is: 0 a JSON header, 1 a binary header, 2 a
- * heartbeat, 3 an encoded message, else a stream as it comes from a socket.  Oracles besides
- * crashes: what is accepted survives being written in both encodings and read again; a
- * frame is the same whatever the pieces in which it arrives; nothing is read past its end
- * (each input is copied to a block of exactly its size).
+ * heartbeat, 3 an encoded message, 5 the messages of a half-send, else a stream as it comes
+ * from a socket.  Oracles besides crashes: what is accepted survives being written in both
+ * encodings and read again; a frame is the same whatever the pieces in which it arrives;
+ * nothing is read past its end (each input is copied to a block of exactly its size).
  */
 #include <stdlib.h>
 #include <string.h>
@@ -82,6 +82,7 @@ static void
 requests(const struct wire_command *c)
 {
 	struct wire_send s;
+	struct wire_half h;
 	struct wire_end e;
 	struct wire_field f;
 	int64_t offset;
@@ -89,6 +90,8 @@ requests(const struct wire_command *c)
 	if (wire_send_decode(c, &s) == 0)
 		for (size_t at = 0; wire_property_next(s.properties, &at, &f);)
 			MUST(at <= s.properties.n && f.name.n > 0);
+	if (wire_half_decode(c, &h) == 0)
+		MUST(h.group.p != NULL && h.check_after_s >= 0);
 	if (wire_end_decode(c, &e) == 0)
 		MUST(e.decision == WIRE_UNKNOWN || e.decision == WIRE_COMMIT ||
 		     e.decision == WIRE_ROLLBACK);
@@ -208,6 +211,23 @@ message(uint8_t *p, size_t n)
 	MUST(memcmp(out, p, n) == 0);
 }
 
+/* What is taken of a body is, written again, the same bytes. */
+static void
+parts(const uint8_t *p, size_t n)
+{
+	struct wire_str body = { (const char *)p, n };
+	struct wire_part part;
+	size_t at = 0, begin = 0;
+
+	while (wire_part_next(body, &at, &part) > 0) {
+		MUST(at <= n && wire_part_size(&part) == at - begin);
+		wire_part_put(&part, out);
+		MUST(memcmp(out, p + begin, at - begin) == 0);
+		begin = at;
+	}
+	MUST(at == begin);
+}
+
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 {
@@ -222,6 +242,8 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 		heartbeat(p, n - 1);
 	else if (data[0] == 3)
 		message(p, n - 1);
+	else if (data[0] == 5)
+		parts(p, n - 1);
 	else
 		stream(p, n - 1);
 	free(p);

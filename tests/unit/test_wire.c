@@ -795,7 +795,128 @@ START_TEST(properties_are_stepped_through)
 }
 END_TEST
 
-UNIT("wire", the_binary_route_request_of_a_java_client_is_read_and_written,
+/* Would lose: a key that is no text, the null of a tombstone, or the bounds of a message. */
+START_TEST(messages_of_a_half_send_carry_any_bytes)
+{
+	static const char vector[] =
+		"0000001d 03 02 0001 0009 ffffffff 7431 00 0161 037802 027a7a 00 767676";
+	uint8_t headers[64], body[256], expected[64];
+	struct wire_part one = { .topic = WIRE_STR("t1"), .partition = -1, .key = { "", 1 } };
+	struct wire_part two = { .topic = WIRE_STR("t"), .partition = 7 };
+	struct wire_part three = { .topic = WIRE_STR("t"), .key = { "", 0 }, .value = { "", 0 } };
+	struct wire_part got;
+	size_t n = 0, at = 0;
+
+	n += wire_header_put(WIRE_STR("a"), WIRE_STR("x\2"), headers + n);
+	n += wire_header_put(WIRE_STR("zz"), (struct wire_str){ NULL, 0 }, headers + n);
+	ck_assert_uint_eq(n, wire_header_put(WIRE_STR("a"), WIRE_STR("x\2"), NULL) +
+				     wire_header_put(WIRE_STR("zz"), (struct wire_str){ NULL, 0 },
+						     NULL));
+	one.headers = (struct wire_str){ (const char *)headers, n };
+	one.value = WIRE_STR("vvv");
+	n = 0;
+	wire_part_put(&one, body);
+	ck_assert_uint_eq(unhex(vector, expected), wire_part_size(&one));
+	ck_assert_mem_eq(body, expected, wire_part_size(&one));
+	n += wire_part_size(&one);
+	wire_part_put(&two, body + n);
+	n += wire_part_size(&two);
+	wire_part_put(&three, body + n);
+	n += wire_part_size(&three);
+
+	struct wire_str all = { (const char *)body, n };
+
+	ck_assert_int_eq(wire_part_next(all, &at, &got), 1);
+	assert_str(got.topic, "t1");
+	ck_assert_int_eq(got.partition, -1);
+	ck_assert_uint_eq(got.key.n, 1);
+	ck_assert_mem_eq(got.key.p, "", 1);
+	ck_assert_mem_eq(got.headers.p, headers, got.headers.n);
+	assert_str(got.value, "vvv");
+	ck_assert_int_eq(wire_part_next(all, &at, &got), 1);
+	ck_assert_int_eq(got.partition, 7);
+	ck_assert_ptr_null(got.key.p);
+	ck_assert_ptr_null(got.value.p);
+	ck_assert_int_eq(wire_part_next(all, &at, &got), 1);
+	ck_assert_ptr_nonnull(got.key.p);
+	ck_assert_ptr_nonnull(got.value.p);
+	ck_assert_uint_eq(got.key.n + got.value.n, 0);
+	ck_assert_int_eq(wire_part_next(all, &at, &got), 0);
+	ck_assert_uint_eq(at, n);
+}
+END_TEST
+
+/* Would lose: the daemon, to a body that points past its end; or bytes that nobody claims. */
+START_TEST(messages_that_cannot_be_are_refused)
+{
+	uint8_t body[64];
+	struct wire_part part = { .topic = WIRE_STR("t"),
+				  .key = WIRE_STR("kk"),
+				  .headers = WIRE_STR("hhh"),
+				  .value = WIRE_STR("v") };
+	struct wire_part got;
+	size_t n = wire_part_size(&part), at;
+
+	wire_part_put(&part, body);
+	for (size_t cut = 1; cut < n; cut++) {
+		at = 0;
+		ck_assert_int_eq(wire_part_next((struct wire_str){ (char *)body, cut }, &at, &got),
+				 WIRE_E_MALFORMED);
+	}
+	static const struct {
+		size_t offset;
+		uint8_t value;
+	} bad[] = {
+		{ 3, 13 }, /* shorter than its own head */
+		{ 3, 19 }, /* than its fields */
+		{ 4, 7 },  /* a flag that is none */
+		{ 4, 2 },  /* a key of two bytes that is none */
+		{ 4, 1 },  /* a value of one byte that is none */
+		{ 5, 9 },  { 6, 1 }, { 8, 1 },
+	};
+
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+		wire_part_put(&part, body);
+		body[bad[i].offset] = bad[i].value;
+		at = 0;
+		ck_assert_msg(wire_part_next((struct wire_str){ (char *)body, n }, &at, &got) ==
+				      WIRE_E_MALFORMED,
+			      "%zu", i);
+	}
+}
+END_TEST
+
+START_TEST(the_fields_of_a_half_send_are_read_and_written)
+{
+	struct wire_half h = { .group = WIRE_STR("g"),
+			       .key = WIRE_STR("k"),
+			       .db_id = WIRE_STR("0102"),
+			       .born_ms = 12345678901234,
+			       .check_after_s = 60 };
+	struct wire_half got;
+	struct wire_command c;
+	char text[WIRE_HALF_TEXT];
+
+	wire_command_init(&c, WIRE_BINARY, WIRE_HALF_SEND);
+	wire_half_fields(&h, &c, text);
+	ck_assert_uint_eq(c.field_count, 5);
+	ck_assert_int_eq(wire_half_decode(&c, &got), 0);
+	assert_str(got.group, "g");
+	assert_str(got.key, "k");
+	assert_str(got.db_id, "0102");
+	ck_assert_int_eq(got.born_ms, 12345678901234);
+	ck_assert_int_eq(got.check_after_s, 60);
+	wire_add(&c, WIRE_STR("checkAfter"), WIRE_STR("-1"));
+	ck_assert_int_eq(wire_half_decode(&c, &got), WIRE_E_MALFORMED);
+	wire_command_init(&c, WIRE_BINARY, WIRE_HALF_SEND);
+	wire_add(&c, WIRE_STR("key"), WIRE_STR("k"));
+	ck_assert_int_eq(wire_half_decode(&c, &got), WIRE_E_MALFORMED);
+}
+END_TEST
+
+UNIT("wire", messages_of_a_half_send_carry_any_bytes, messages_that_cannot_be_are_refused,
+     the_fields_of_a_half_send_are_read_and_written,
+     the_binary_route_request_of_a_java_client_is_read_and_written,
      a_check_reaches_the_client_in_the_bytes_it_knows,
      a_check_of_an_ipv6_message_keeps_flags_and_addresses_together,
      the_offset_comes_back_out_of_the_message_id, the_crc_is_that_of_java,
