@@ -1,0 +1,49 @@
+"""kills.py -- kill -9 of the daemon, again and again (schedule S2), and of producers (S3).
+
+Each kill comes a moment after the producers were answered again; a fifth of the starts that follow is
+killed too, in the middle of its recovery.  A kill counts when it interrupted an undecided half message,
+an operation under way and a commit that Kafka did not have yet: half of them must.
+"""
+
+import random
+
+import stage
+
+SHARE = 100	# kills of one round
+
+
+def play(args, tally):
+	left = args.count
+	number = 0
+	while left > 0:
+		tally.add("kills", one_round(args, args.seed + number, min(left, SHARE)))
+		left -= SHARE
+		number += 1
+
+
+def one_round(args, seed, count):
+	rnd = random.Random(seed)
+	with stage.Round(args, "kills", seed) as r:
+		r.plan(kill=count // 2, ambiguous=count, rollback=count, answer=count)
+		r.begin()
+		aborted = crashed = 0
+		for _ in range(count):
+			r.load(0.05 + rnd.random() * 0.2)
+			if rnd.random() < 0.3:
+				r.producers.crash()
+				crashed += 1
+			r.fault("kill")
+			r.daemon.kill()
+			ends = r.ends()
+			while rnd.random() < 0.2:
+				r.daemon.launch()
+				r.load(rnd.random() * 0.02, running=False)
+				r.daemon.kill()
+				aborted += 1
+			r.start()
+			r.healed("kill", ends=ends)
+			r.progress(10)
+		r.rest()
+		result = r.verdict()
+		result["starts killed"], result["producers killed"] = aborted, crashed
+		return result
