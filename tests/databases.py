@@ -1,0 +1,142 @@
+"""databases.py -- private database servers for tests.
+
+    with databases.Postgres() as db:
+            db.url        "postgres:host=/tmp/... user=postgres dbname=postgres"
+
+Each has a temporary folder with its data and its socket, listens nowhere else, and dies with this
+process.  As root they run as the user of their package, for both refuse to be root.  Nothing is
+synced: a test that kills the server's machine does not exist.
+"""
+
+import glob
+import os
+import pathlib
+import pwd
+import re
+import shutil
+import signal
+import subprocess
+import tempfile
+
+import lab
+
+
+def program(name, *places):
+	path = shutil.which(name, path=os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", *places]))
+	if not path:
+		raise lab.Skipped("%s is missing" % name)
+	return path
+
+
+def run(command):
+	"""Waits for COMMAND, which dies with us; 128 + signal when it was killed."""
+	code = subprocess.Popen(command, preexec_fn=lab.die_with_parent).wait()
+	return 128 - code if code < 0 else code
+
+
+class Server:
+	user = None	# whom it runs as when we are root
+
+	def __init__(self):
+		# /tmp: the path of a socket has at most 107 bytes
+		self.dir = pathlib.Path(tempfile.mkdtemp(prefix="escrow-%s-" % self.name, dir="/tmp"))
+		self.process = None
+
+	def __enter__(self):
+		try:
+			self.start()
+		except BaseException:
+			self.stop()
+			raise
+		return self
+
+	def __exit__(self, *_):
+		self.stop()
+
+	def stop(self):
+		if self.process:
+			self.process.send_signal(self.stop_signal)
+			try:
+				self.process.wait(20)
+			except subprocess.TimeoutExpired:
+				self.process.kill()
+				self.process.wait()
+		shutil.rmtree(self.dir, ignore_errors=True)
+
+	def as_user(self):
+		if os.getuid() != 0:
+			return []
+		try:
+			who = pwd.getpwnam(self.user)
+		except KeyError:
+			raise lab.Skipped("there is no user %s" % self.user) from None
+		os.chown(self.dir, who.pw_uid, who.pw_gid)
+		return ["setpriv", "--reuid", str(who.pw_uid), "--regid", str(who.pw_gid), "--clear-groups", "--"]
+
+	def once(self, command):
+		done = subprocess.run(self.as_user() + command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+				      cwd=self.dir)
+		if done.returncode != 0:
+			raise lab.Failed("%s: %s" % (command[0], done.stdout.strip()[-500:]))
+
+	def serve(self, command, ready):
+		with open(self.dir / "log", "wb") as log:
+			self.process = subprocess.Popen(self.as_user() + command, stdout=log, stderr=log, stdin=subprocess.DEVNULL,
+							cwd=self.dir, preexec_fn=lab.die_with_parent)
+		def is_ready():
+			if self.process.poll() is not None:
+				raise lab.Failed("%s: %s" % (command[0], (self.dir / "log").read_text()[-500:]))
+			return ready()
+		lab.until("%s does not come up" % self.name, is_ready, 60)
+
+
+class Sqlite:
+	name = "sqlite"
+
+	def __enter__(self):
+		memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+		self.dir = tempfile.mkdtemp(prefix="escrow-sqlite-", dir=memory)
+		self.url = "sqlite:%s/db" % self.dir
+		return self
+
+	def __exit__(self, *_):
+		shutil.rmtree(self.dir, ignore_errors=True)
+
+
+class Postgres(Server):
+	name = "postgres"
+	user = "postgres"
+	stop_signal = signal.SIGQUIT
+
+	def start(self):
+		homes = sorted(glob.glob("/usr/lib/postgresql/*/bin"),
+			       key=lambda p: float(re.search(r"[\d.]+", p).group()), reverse=True)
+		initdb, server = program("initdb", *homes), program("postgres", *homes)
+		data = self.dir / "data"
+		self.once([initdb, "-D", str(data), "-A", "trust", "-U", "postgres", "-N", "--no-instructions"])
+		self.serve([server, "-D", str(data), "-k", str(self.dir), "-h", "", "-F", "-c", "max_connections=60",
+			    "-c", "shared_buffers=32MB", "-c", "autovacuum=off"],
+			   lambda: "ready to accept" in (self.dir / "log").read_text())
+		self.url = "postgres:host=%s user=postgres dbname=postgres" % self.dir
+
+
+class Mysql(Server):
+	name = "mysql"
+	user = "mysql"
+	stop_signal = signal.SIGKILL
+
+	def start(self):
+		server, install = program("mariadbd"), program("mariadb-install-db")
+		data, socket = self.dir / "data", self.dir / "socket"
+		self.once([install, "--no-defaults", "--datadir=%s" % data, "--auth-root-authentication-method=normal",
+			   "--skip-test-db", "--innodb-log-file-size=16M", "--innodb-flush-log-at-trx-commit=0"])
+		self.serve([server, "--no-defaults", "--datadir=%s" % data, "--socket=%s" % socket, "--skip-networking",
+			    "--pid-file=%s" % (self.dir / "pid"), "--innodb-flush-log-at-trx-commit=0",
+			    "--innodb-log-file-size=16M", "--innodb-buffer-pool-size=32M", "--skip-log-bin"],
+			   lambda: "ready for connections" in (self.dir / "log").read_text())
+		client = program("mariadb")
+		self.once([client, "--no-defaults", "--socket=%s" % socket, "-uroot", "-e", "CREATE DATABASE escrow"])
+		self.url = "mysql:socket=%s user=root dbname=escrow" % socket
+
+
+ENGINES = {"sqlite": Sqlite, "postgres": Postgres, "mysql": Mysql}
