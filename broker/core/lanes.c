@@ -315,12 +315,15 @@ drained(struct lanes *l, uint32_t number, int64_t now_ns)
 		back_off(l, number, now_ns);
 }
 
+/* Only the first failure is a cause: those behind it fail because of it. */
 static void
-failed(struct lanes *l, uint32_t number, uint64_t position, bool refused, int64_t now_ns)
+failed(struct lanes *l, uint32_t number, uint64_t position, bool refused, int32_t code,
+       int64_t now_ns)
 {
 	struct lane *lane = &l->lanes[number];
 
 	if (lane->mode == LANE_OPEN || lane->mode == LANE_SOLO) {
+		lane->code = code;
 		lane->failed_refused = refused;
 		lane->failed = position;
 		set_mode(l, number, LANE_DRAINING);
@@ -363,16 +366,14 @@ lanes_report(struct lanes *l, uint32_t number, uint64_t position, enum report re
 		acked(l, number, position, now_ns);
 		return LANE_ACKED;
 	case REPORT_REFUSED:
-		lane->code = code;
 		if (alone) {
 			set_mode(l, number, LANE_REFUSING);
 			return LANE_REFUSE;
 		}
-		failed(l, number, position, true, now_ns);
+		failed(l, number, position, true, code, now_ns);
 		return LANE_NOTHING;
 	case REPORT_UNKNOWN:
-		lane->code = code;
-		failed(l, number, position, false, now_ns);
+		failed(l, number, position, false, code, now_ns);
 		return LANE_NOTHING;
 	}
 	check_failed("a report of enum report", __FILE__, __LINE__, (uint64_t)report);
@@ -392,8 +393,7 @@ lanes_refused(struct lanes *l, uint32_t number, uint64_t position)
 void
 lanes_untaken(struct lanes *l, uint32_t number, int32_t code, int64_t now_ns)
 {
-	l->lanes[number].code = code;
-	failed(l, number, l->lanes[number].next, false, now_ns);
+	failed(l, number, l->lanes[number].next, false, code, now_ns);
 }
 
 int64_t

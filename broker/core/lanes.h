@@ -64,7 +64,7 @@ struct lane {
 
 	bool failed_refused;  /* DRAINING: what the first failure was                    */
 	uint64_t failed;      /* its position; SOLO: the last to be sent alone           */
-	int32_t code;	      /* of the last failure                                    */
+	int32_t code;	      /* of the first failure                                   */
 	bool noted;	      /* NOTE_LANE_FROZEN was said                              */
 	int64_t backoff_ns;   /* the next one                                           */
 	int64_t until_ns;     /* BACKOFF                                                */

@@ -66,6 +66,22 @@ START_TEST(a_window_of_messages_is_on_its_way)
 }
 END_TEST
 
+/* Operators look the code up: that of those which fail behind it sends them the wrong way. */
+START_TEST(a_frozen_lane_names_the_first_failure)
+{
+	struct lane_item item;
+
+	open_lane(10);
+	push(3);
+	ck_assert_str_eq(sent(), "1 2 3 ");
+	lanes_report(&lanes, lane, 0, REPORT_UNKNOWN, 29, 0, &item);
+	lanes_report(&lanes, lane, 1, REPORT_UNKNOWN, -148, 0, &item);
+	lanes_report(&lanes, lane, 2, REPORT_UNKNOWN, -148, 0, &item);
+	ck_assert_int_eq(lanes_at(&lanes, lane)->mode, LANE_BACKOFF);
+	ck_assert_int_eq(lanes_at(&lanes, lane)->code, 29);
+}
+END_TEST
+
 START_TEST(after_any_failure_nothing_is_sent_until_all_is_heard)
 {
 	open_lane(10);
@@ -185,7 +201,7 @@ START_TEST(a_long_backlog_keeps_its_order)
 }
 END_TEST
 
-UNIT("lanes", a_window_of_messages_is_on_its_way,
+UNIT("lanes", a_window_of_messages_is_on_its_way, a_frozen_lane_names_the_first_failure,
      after_any_failure_nothing_is_sent_until_all_is_heard,
      backoff_doubles_up_to_its_bound_and_a_success_resets_it,
      a_refusal_is_confirmed_alone_and_in_order, refused_once_and_unknown_alone_is_no_refusal,
