@@ -426,7 +426,7 @@ recover(const struct image *im, bool with_tools, struct seen *ret_seen, int *ret
 	err = journal_start(j, 2000000);
 	MUST(err == 0 || err == ERR_NOSPACE || err == ERR_CORRUPT);
 	j = journal_free(j);
-	disk_sim_knobs(sim)->tidy_crash = true;
+	disk_sim_knobs(sim)->cut = DISK_SIM_PREFIX;
 	disk_sim_crash(sim);
 	err = journal_open(disk, &conf, &client, &again, &j, &fresh, &fault);
 	if (err)

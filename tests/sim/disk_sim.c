@@ -74,6 +74,7 @@ struct pending {
 	size_t size;
 	size_t steps; /* DIR: how many of the steps it covers                               */
 	bool flip;
+	bool let; /* it may end although ends are held back */
 };
 
 struct disk_file {
@@ -653,9 +654,13 @@ sim_next(struct disk *disk, struct disk_done *ret_done)
 	for (size_t i = 0; i < d->pending_count; i++) {
 		struct pending *p = &d->pending[i];
 
+		if (d->knobs.hold && !p->let)
+			continue;
 		if (p->delay == 0 && (!best || p->order < best->order))
 			best = p;
 	}
+	if (!best && d->knobs.hold)
+		return false;
 	if (!best) {
 		for (size_t i = 0; i < d->pending_count; i++)
 			d->pending[i].delay--;
@@ -680,8 +685,10 @@ sim_wait(struct disk *disk)
 
 	for (size_t i = 0; i < d->pending_count; i++)
 		least = d->pending[i].delay < least ? d->pending[i].delay : least;
-	for (size_t i = 0; i < d->pending_count; i++)
+	for (size_t i = 0; i < d->pending_count; i++) {
 		d->pending[i].delay -= least;
+		d->pending[i].let = true;
+	}
 }
 
 static void
@@ -788,15 +795,66 @@ disk_sim_kill(struct disk_sim *d)
 	d->knobs.stop = 0;
 }
 
+void
+disk_sim_end(struct disk_sim *d, size_t i)
+{
+	CHECK(i < d->pending_count, i);
+	for (size_t k = 0; k < d->pending_count; k++) {
+		size_t before = 0;
+
+		for (size_t other = 0; other < d->pending_count; other++)
+			before += d->pending[other].order < d->pending[k].order;
+		if (before == i)
+			d->pending[k].let = true;
+	}
+}
+
+bool
+disk_sim_ready(const struct disk_sim *d)
+{
+	for (size_t i = 0; i < d->pending_count; i++) {
+		if (!d->knobs.hold || d->pending[i].let)
+			return true;
+	}
+	return false;
+}
+
+uint32_t
+disk_sim_unsynced(const struct disk_sim *d, uint32_t *ret_steps)
+{
+	uint32_t units = 0;
+
+	*ret_steps = (uint32_t)d->step_count;
+	for (size_t i = 0; i < d->now.count; i++) {
+		const struct inode *inode = d->now.names[i].inode;
+
+		for (size_t u = 0; u < inode->cap / UNIT; u++)
+			units += inode->units[u].hi != 0;
+	}
+	return units;
+}
+
 enum fate { FATE_NEW, FATE_OLD, FATE_ZERO, FATE_GARBAGE, FATE_TORN };
 
+/* Of the unit behind BEFORE others. */
 static enum fate
-draw_fate(struct disk_sim *d)
+fate_of(struct disk_sim *d, uint32_t before)
 {
-	uint64_t x = draw(d) % 100;
+	uint64_t x;
 
-	if (d->knobs.tidy_crash)
-		return FATE_OLD;
+	switch (d->knobs.cut) {
+	case DISK_SIM_PREFIX:
+		return before < d->knobs.cut_units ? FATE_NEW : FATE_OLD;
+	case DISK_SIM_TORN:
+		return before < d->knobs.cut_units    ? FATE_NEW
+		       : before == d->knobs.cut_units ? FATE_TORN
+						      : FATE_OLD;
+	case DISK_SIM_HOLE:
+		return before == d->knobs.cut_units ? FATE_OLD : FATE_NEW;
+	case DISK_SIM_DRAWN:
+		break;
+	}
+	x = draw(d) % 100;
 	return x < 40   ? FATE_NEW
 	       : x < 70 ? FATE_OLD
 	       : x < 80 ? FATE_ZERO
@@ -830,7 +888,7 @@ decide_unit(struct disk_sim *d, struct inode *i, size_t u, enum fate fate)
 		d->counts.units_damaged++;
 		break;
 	case FATE_TORN:
-		cut = draw(d) % (n + 1);
+		cut = d->knobs.cut == DISK_SIM_DRAWN ? draw(d) % (n + 1) : n / 2;
 		memcpy(disk + r->lo, cache + r->lo, cut);
 		d->counts.units_damaged++;
 		break;
@@ -838,8 +896,9 @@ decide_unit(struct disk_sim *d, struct inode *i, size_t u, enum fate fate)
 	r->hi = 0;
 }
 
+/* *BEFORE counts the units that a cut decided about. */
 static void
-crash_inode(struct disk_sim *d, struct inode *i)
+crash_inode(struct disk_sim *d, struct inode *i, uint32_t *before)
 {
 	size_t per_fate = d->knobs.unit / UNIT;
 	enum fate fate = FATE_OLD;
@@ -849,11 +908,12 @@ crash_inode(struct disk_sim *d, struct inode *i)
 		if (!i->units[u].hi)
 			continue;
 		if (u / per_fate != last)
-			fate = draw_fate(d);
+			fate = fate_of(d, (*before)++);
 		last = u / per_fate;
 		decide_unit(d, i, u, fate);
 	}
-	if (i->size != i->durable_size && !d->knobs.tidy_crash && draw(d) % 2)
+	if (i->size != i->durable_size &&
+	    (d->knobs.cut == DISK_SIM_DRAWN ? draw(d) % 2 != 0 : d->knobs.cut_units > 0))
 		i->durable_size = i->size;
 	i->size = i->durable_size;
 	if (i->cap) {
@@ -866,18 +926,20 @@ crash_inode(struct disk_sim *d, struct inode *i)
 void
 disk_sim_crash(struct disk_sim *d)
 {
+	uint32_t units = 0;
+
 	disk_sim_kill(d);
 	d->counts.kills--;
 	d->counts.crashes++;
 	for (size_t i = 0; i < d->step_count; i++)
-		if (!d->knobs.tidy_crash && draw(d) % 2)
+		if (d->knobs.cut == DISK_SIM_DRAWN ? draw(d) % 2 : i < d->knobs.cut_steps)
 			apply(&d->durable, &d->steps[i]);
 	forget_steps(d, d->step_count);
 	while (d->now.count)
 		unname(&d->now, &d->now.names[0]);
 	for (size_t i = 0; i < d->durable.count; i++) {
 		link_name(&d->now, d->durable.names[i].text, d->durable.names[i].inode);
-		crash_inode(d, d->durable.names[i].inode);
+		crash_inode(d, d->durable.names[i].inode, &units);
 	}
 }
 

@@ -22,6 +22,14 @@ enum disk_sim_lie {
 	DISK_SIM_WRITTEN, /* a failed sync: the data is there all the same                     */
 };
 
+/* What a power cut leaves of what was not synced. */
+enum disk_sim_cut {
+	DISK_SIM_DRAWN,  /* by the seed: see above                                       */
+	DISK_SIM_PREFIX, /* the first cut_units units are new, those behind are old      */
+	DISK_SIM_TORN,   /* the same, and of the next unit the first half is new         */
+	DISK_SIM_HOLE,   /* all are new but the unit behind the first cut_units          */
+};
+
 /* The call at which a fault strikes: 0 never, 1 the next one, and so on.  Counted down. */
 struct disk_sim_knobs {
 	uint64_t fail_write;
@@ -37,7 +45,10 @@ struct disk_sim_knobs {
 	uint32_t delay_max;	/* ends come up to so many polls late, in any order     */
 	uint32_t unit;		/* what tears together: 512 or 4096                    */
 	int64_t sync_ns;	/* how long a sync claims to have taken                */
-	bool tidy_crash;	/* at a cut what was not synced is just gone            */
+	bool hold;		/* nothing ends until disk_sim_end() says so            */
+	enum disk_sim_cut cut;
+	uint32_t cut_units;	/* of a cut that is not drawn: see enum disk_sim_cut     */
+	uint32_t cut_steps;	/* and the first so many steps in the directory are kept */
 };
 
 struct disk_sim_counts {
@@ -65,6 +76,13 @@ void disk_sim_kill(struct disk_sim *d);
 bool disk_sim_stopped(const struct disk_sim *d);
 /* Calls begun whose end has not come out of next(). */
 size_t disk_sim_pending(const struct disk_sim *d);
+
+/* The I-th call begun, of those whose end is held back, ends with the next poll. */
+void disk_sim_end(struct disk_sim *d, size_t i);
+/* Something ends with the next poll. */
+bool disk_sim_ready(const struct disk_sim *d);
+/* What a cut would decide about: units written and not synced; *RET_STEPS in the directory. */
+uint32_t disk_sim_unsynced(const struct disk_sim *d, uint32_t *ret_steps);
 
 /* For silent damage: the bytes of a file, cached and durable alike.  NULL: no such file. */
 uint8_t *disk_sim_bytes(struct disk_sim *d, const char *name, size_t *ret_len);

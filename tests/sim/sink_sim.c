@@ -58,6 +58,7 @@ struct sink_sim {
 	bool fatal;
 	bool was_full;
 	bool told_cluster;
+	char cluster[64];
 	struct topic *topics;
 	uint32_t topic_count;
 	struct flight **flights; /* of the living handle, in order of publish()        */
@@ -238,15 +239,21 @@ fail(struct sink_sim *s, const struct flight *f, enum sink_result result, int32_
 	s->events[(s->event_tail - 1) % EVENTS_MAX].failed = p;
 }
 
+/* Behind one that failed, and the producer has not heard of it. */
+static bool
+doomed(struct sink_sim *s, const struct flight *f)
+{
+	if (s->topics[f->topic].of[f->partition].failed_behind < f->number)
+		return false;
+	report(s, f, SINK_UNCERTAIN, -1, -197);
+	return true;
+}
+
 static void
 land(struct sink_sim *s, struct flight *f)
 {
-	struct partition *p = &s->topics[f->topic].of[f->partition];
-
-	if (p->failed_behind >= f->number) {
-		report(s, f, SINK_UNCERTAIN, -1, -197);
+	if (doomed(s, f))
 		return;
-	}
 	if (poisoned(s, f) || rng_sim_chance(&s->rng, s->knobs.refuse_permille)) {
 		s->counts.refused++;
 		s->counts.poisoned += poisoned(s, f);
@@ -348,7 +355,7 @@ sink_sim_advance(struct sink_sim *s, int64_t now_ns)
 		take_out(s->zombies, &s->zombie_count, i);
 		flight_free(f);
 	}
-	for (size_t i = 0; i < s->flight_count && !s->fatal;) {
+	for (size_t i = 0; i < s->flight_count && !s->fatal && !s->knobs.hold;) {
 		struct flight *f = s->flights[i];
 
 		if (f->due_ns > s->now_ns || !is_first_of_partition(s->flights, i)) {
@@ -375,6 +382,59 @@ sink_sim_advance(struct sink_sim *s, int64_t now_ns)
 	}
 }
 
+size_t
+sink_sim_flying(const struct sink_sim *s)
+{
+	return s->fatal ? 0 : s->flight_count;
+}
+
+void
+sink_sim_land(struct sink_sim *s, enum sink_sim_fate fate)
+{
+	struct flight *f = s->flights[0];
+
+	CHECK(sink_sim_flying(s) > 0, fate);
+	take_out(s->flights, &s->flight_count, 0);
+	if (!doomed(s, f)) {
+		if (fate == SINK_SIM_ACKED || fate == SINK_SIM_UNHEARD || fate == SINK_SIM_LYING)
+			append(s, f);
+		switch (fate) {
+		case SINK_SIM_ACKED:
+			report(s, f, SINK_ACKED, s->topics[f->topic].of[f->partition].end - 1, 0);
+			break;
+		case SINK_SIM_LOST:
+		case SINK_SIM_UNHEARD:
+			fail(s, f, SINK_UNCERTAIN, 19);
+			break;
+		case SINK_SIM_REFUSED:
+		case SINK_SIM_LYING:
+			fail(s, f, SINK_REFUSED, 10);
+			break;
+		}
+	}
+	flight_free(f);
+}
+
+void
+sink_sim_strand(struct sink_sim *s, size_t n, bool fatal)
+{
+	CHECK(n <= s->flight_count, n);
+	for (size_t i = 0; i < n; i++)
+		append(s, s->flights[i]);
+	if (!fatal)
+		return;
+	s->counts.fatal++;
+	s->fatal = true;
+	event_push(s, SINK_FATAL, s->now_ns)->e.code = -150;
+}
+
+void
+sink_sim_cluster(struct sink_sim *s, const char *id)
+{
+	snprintf(s->cluster, sizeof(s->cluster), "%s", id);
+	s->told_cluster = false;
+}
+
 int64_t
 sink_sim_next_ns(const struct sink_sim *s)
 {
@@ -385,7 +445,7 @@ sink_sim_next_ns(const struct sink_sim *s)
 	/* Otherwise there is room when one lands: virtual time must not stand still for it. */
 	if (s->was_full && !s->flight_count)
 		next = s->now_ns;
-	for (size_t i = 0; i < s->flight_count && !s->fatal; i++)
+	for (size_t i = 0; i < s->flight_count && !s->fatal && !s->knobs.hold; i++)
 		next = min_i64(next, s->flights[i]->due_ns);
 	for (size_t i = 0; i < s->zombie_count; i++)
 		next = min_i64(next, s->zombies[i]->due_ns);
@@ -448,7 +508,7 @@ sim_next(struct sink *sink, struct sink_event *ret_event)
 	if (!s->told_cluster && !s->down) {
 		s->told_cluster = true;
 		*ret_event =
-			(struct sink_event){ .kind = SINK_CLUSTER, .text = STR("sim-cluster") };
+			(struct sink_event){ .kind = SINK_CLUSTER, .text = str_of(s->cluster) };
 		return true;
 	}
 	if (s->event_head == s->event_tail)
@@ -506,6 +566,7 @@ sink_sim_new(uint64_t seed)
 	struct sink_sim *s = mem_alloc(sizeof(*s));
 
 	s->sink.ops = &sink_sim_ops;
+	sink_sim_cluster(s, "sim-cluster");
 	rng_sim_init(&s->rng, seed);
 	return s;
 }

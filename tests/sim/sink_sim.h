@@ -30,6 +30,16 @@ struct sink_sim_knobs {
 	uint32_t zombie_permille;	/* of handles given up: their requests land later        */
 	uint32_t repeat_permille;	/* the broker appends it twice                          */
 	uint32_t silent_permille;	/* describe() is answered FAILED                        */
+	bool hold;			/* nothing lands until sink_sim_land() says so           */
+};
+
+/* What becomes of a publication under way. */
+enum sink_sim_fate {
+	SINK_SIM_ACKED,	  /* appended, and said so                                        */
+	SINK_SIM_LOST,	  /* not appended, UNCERTAIN                                      */
+	SINK_SIM_UNHEARD, /* appended, UNCERTAIN                                          */
+	SINK_SIM_REFUSED, /* not appended, REFUSED                                        */
+	SINK_SIM_LYING,	  /* appended, REFUSED                                            */
 };
 
 struct sink_sim_counts {
@@ -56,6 +66,16 @@ void sink_sim_crash(struct sink_sim *s);
 
 void sink_sim_advance(struct sink_sim *s, int64_t now_ns);
 int64_t sink_sim_next_ns(const struct sink_sim *s);
+/*
+ * For a world that chooses itself (`hold`).  The first publication under way ends so; behind one
+ * that failed the others of its partition fail too, whatever FATE says, until that was heard.
+ */
+size_t sink_sim_flying(const struct sink_sim *s);
+void sink_sim_land(struct sink_sim *s, enum sink_sim_fate fate);
+/* The first N under way are appended and nobody will say so; with FATAL the handle dies too. */
+void sink_sim_strand(struct sink_sim *s, size_t n, bool fatal);
+/* Another Kafka answers at this address: its cluster id is told anew. */
+void sink_sim_cluster(struct sink_sim *s, const char *id);
 /* Records in a partition's log; 0 when there is none. */
 int64_t sink_sim_end(const struct sink_sim *s, const char *topic, int32_t partition);
 

@@ -792,7 +792,7 @@ START_TEST(a_failed_sync_is_the_end)
 		must_open();
 		pending = count(ACKED);
 		ck_assert_uint_ge(pending, acked);
-		disk_sim_knobs(w->sim)->tidy_crash = true;
+		disk_sim_knobs(w->sim)->cut = DISK_SIM_PREFIX;
 		power_cut();
 		err = open_journal();
 		ck_assert_msg(err == 0, "%s", w->fault.text);
