@@ -34,8 +34,7 @@
 #define RECOVER_BYTES (4u << 20)   /* of one read in recovery                               */
 #define SLOTS 16		   /* read chunks of cold fetches                           */
 #define FILES_OPEN_MAX 128
-#define SPARES_WANTED 2
-#define SPARES_MAX 3		   /* a recycled segment beyond that is removed             */
+#define SPARES_FILLED 2		   /* so many are written over with zeroes ahead of time    */
 #define FINISH_BYTES 160	   /* set aside for what finishes one transaction           */
 #define RECLAIM_TURN (256u << 10)
 #define RECLAIM_TURN_URGENT (4u << 20)
@@ -44,7 +43,7 @@
 #define LAZY_NS (INT64_C(100) * NS_PER_MS)  /* lazy records alone wait so long for company  */
 #define LAZY_BYTES (256u << 10)
 #define MARKER_NS (INT64_C(100) * NS_PER_MS) /* idle so long: vouch for the last group      */
-#define RETRY_NS (INT64_C(10) * NS_PER_S)    /* after a full disk                            */
+#define RETRY_NS (INT64_C(10) * NS_PER_S)    /* after a full disk: is it still?               */
 #define LOW_GAIN_NS (INT64_C(1) * NS_PER_S)  /* after a reclaim that freed little; doubles  */
 #define LOW_GAIN_MAX_NS (INT64_C(60) * NS_PER_S)
 
@@ -231,6 +230,12 @@ struct waiter {
 	uint64_t token;
 };
 
+/* A file that waits to become a segment: its space is set aside. */
+struct spare {
+	uint32_t id;
+	bool whole; /* of full size: filled once, or recycled                              */
+};
+
 enum next_state { NEXT_NONE, NEXT_DIR, NEXT_READY };
 
 enum reclaim_state {
@@ -266,13 +271,13 @@ struct journal {
 	enum next_state next_state;
 	struct disk_file *next_file;
 	uint64_t next_size;
-	uint32_t *spares;
+	struct spare *spares;
 	size_t spare_count, spare_cap;
-	uint32_t spare_id;
-	bool filling;
+	uint32_t spare_id; /* of the next one                                              */
+	bool filling;	   /* spare fill_id                                                */
 	uint32_t fill_id;
 	struct disk_file *fill_file;
-	bool disk_full;	      /* the last allocation failed                                */
+	bool disk_full;	      /* space was not to be had, and is wanted                    */
 	int64_t retry_ns;     /* when to try again                                        */
 
 	/* writing */
@@ -351,12 +356,22 @@ uint64_t segment_base(const struct journal *j, uint64_t number);
 struct segment *segment_find(struct journal *j, uint64_t number);
 struct segment *segment_add(struct journal *j, uint64_t number);
 int segment_file(struct journal *j, struct segment *s, struct disk_file **ret_file) MUSTUSE;
-/* Begins to make segment NUMBER ready for writing; FORCE: grow a file when there is no spare. */
+/*
+ * Begins to make segment NUMBER ready for writing, from a spare that is whole; FORCE: from any, or
+ * from a new file.  0 with NEXT_NONE: there is none yet, come again.
+ */
 int next_prepare(struct journal *j, uint64_t number, bool force) MUSTUSE;
-int spare_fill(struct journal *j) MUSTUSE;
+/* Keeps as many spares as may be needed, and some of them filled, as far as quota and disk go. */
+int spares_keep(struct journal *j) MUSTUSE;
 int spare_filled(struct journal *j, int err) MUSTUSE;
-void spare_add(struct journal *j, uint32_t id);
-uint64_t segments_available(const struct journal *j);
+void spare_add(struct journal *j, uint32_t id, bool whole);
+/* The file of spare ID, which is not whole, gets its space, or goes when there is none. */
+int spare_reserve(struct journal *j, uint32_t id, bool make) MUSTUSE;
+/* What is set aside at a half-send, in bytes: its whole segments.                            */
+uint64_t segments_reserve(const struct journal *j);
+/* How many more segments can be begun: for certain; as far as is known.                      */
+uint64_t segments_ready(const struct journal *j);
+uint64_t segments_left(const struct journal *j);
 /* Turns a file of SIZE bytes that holds nothing of value any more into a spare, or removes it. */
 int segment_retire(struct journal *j, uint64_t number, uint64_t size) MUSTUSE;
 

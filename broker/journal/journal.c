@@ -214,17 +214,17 @@ writer_add_raw(struct journal *j, const struct record *r, struct place *ret_plac
 bool
 journal_has_room(const struct journal *j)
 {
-	uint64_t spares = segments_available(j) * j->segment_bytes;
+	uint64_t ready = segments_ready(j) * j->segment_bytes;
 	uint64_t reserve = 2 * j->segment_bytes + j->undecided * FINISH_BYTES;
 
-	return spares + room_in_segment(j) > reserve;
+	return ready + room_in_segment(j) > reserve;
 }
 
 /* Not even what finishes transactions may count on room any more: lazy records stay away. */
 static bool
 scarce(const struct journal *j)
 {
-	return segments_available(j) == 0;
+	return segments_left(j) == 0;
 }
 
 static void
@@ -257,8 +257,15 @@ journal_append(struct journal *j, const struct entry *e, struct place *ret_place
 	/* It must fit again when it is copied forward, with all that is known of it by then. */
 	if (need + (e->type == ENTRY_HALF ? record_copy_bound(&e->half.half) : 0) > j->record_max)
 		return ERR_TOOBIG;
-	if (refusable && !journal_has_room(j))
-		return ERR_FULL;
+	if (refusable && !journal_has_room(j)) {
+		/* Perhaps only because much came in this turn. */
+		int err = spares_keep(j);
+
+		if (err)
+			return journal_fail(j, err);
+		if (!journal_has_room(j))
+			return ERR_FULL;
+	}
 	if (lazy && scarce(j))
 		return 0;
 	p = record_room(j, need);
@@ -558,16 +565,15 @@ keep_ahead(struct journal *j)
 {
 	uint64_t begun = j->written_lsn - segment_base(j, current(j)->number);
 	uint64_t opening = segment_base(j, current(j)->number);
-	int err = 0;
+	bool waiting = j->tail_segment != current(j)->number;
+	int err = spares_keep(j);
 
 	/*
 	 * Only when what vouches for the current one's opening is durable: a crash must not
 	 * leave two segments that were not opened.
 	 */
-	if (begun >= j->segment_bytes / 4 * 3 && j->vouched_durable > opening)
-		err = next_prepare(j, current(j)->number + 1, false);
-	if (!err)
-		err = spare_fill(j);
+	if (!err && (waiting || begun >= j->segment_bytes / 4 * 3) && j->vouched_durable > opening)
+		err = next_prepare(j, current(j)->number + 1, waiting);
 	space_update(j);
 	return err ? journal_fail(j, err) : 0;
 }
@@ -623,7 +629,7 @@ journal_deadline_ns(const struct journal *j)
 		at = j->lazy_since_ns + LAZY_NS;
 	else if (marker_wanted(j))
 		at = j->idle_since_ns + MARKER_NS;
-	if (j->disk_full && !j->filling)
+	if (j->disk_full)
 		at = min_i64(at, max_i64(j->retry_ns, j->now_ns + NS_PER_MS));
 	if (j->reclaim == RECLAIM_IDLE && j->now_ns < j->reclaim_not_before_ns && reclaim_wanted(j))
 		at = min_i64(at, j->reclaim_not_before_ns);
@@ -668,6 +674,7 @@ journal_stats(const struct journal *j)
 	s->quota_bytes = j->segments_max * j->segment_bytes;
 	s->live_bytes = j->segment_count ? j->tail_lsn - segment_base(j, s->oldest_segment) : 0;
 	s->full = j->started && !j->space_ok;
+	s->disk_full = j->disk_full;
 	return s;
 }
 

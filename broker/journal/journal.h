@@ -72,7 +72,8 @@ int journal_open(struct disk *disk, const struct journal_conf *conf,
 		 bool *ret_new, struct journal_fault *ret_fault) MUSTUSE;
 /*
  * Opens a new segment with a higher epoch (state record, recovered tail rewritten) and makes it
- * durable: only then may anything be answered.  Spares are prepared later, in the background.
+ * durable: only then may anything be answered.  Spares are filled later, in the background.
+ * ERR_NOSPACE: the disk has no room for one more segment, and nothing was changed for the worse.
  */
 int journal_start(struct journal *j, uint64_t wall_ms) MUSTUSE;
 struct journal *journal_free(struct journal *j);
@@ -120,7 +121,8 @@ struct journal_stats {
 	uint64_t sync_histogram[32];	     /* [i]: under 2^i microseconds, not under 2^(i-1) */
 	uint64_t group_histogram[20];	     /* [i]: under 2^i records, not under 2^(i-1)       */
 	uint64_t quota_bytes, live_bytes;
-	bool full;
+	bool full;		   /* half-sends are refused                              */
+	bool disk_full;		   /* the disk has no room, whatever the quota says       */
 };
 
 const struct journal_stats *journal_stats(const struct journal *j);

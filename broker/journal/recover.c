@@ -277,28 +277,24 @@ remove_above(struct journal *j)
 	return err;
 }
 
-/* Step 7: the file of the new segment, under a name that survives. */
+/*
+ * Step 7: the file of the new segment, with its space, under a name that survives.  One that was
+ * made by a start that came to nothing goes: it may lack its space, and a spare has it.
+ */
 static int
 start_file(struct journal *j)
 {
 	char name[NAME_BYTES];
-	uint64_t size;
-	int err;
+	int err = 0;
 
-	if (!j->start_reuse) {
-		err = next_prepare(j, j->start_segment, true);
-		return err ? err : journal_await(j, next_is_ready);
-	}
 	segment_name(name, j->start_segment);
-	err = j->disk->ops->open(j->disk, name, false, &j->next_file);
+	if (j->start_reuse)
+		err = j->disk->ops->remove(j->disk, name);
 	if (!err)
-		err = j->disk->ops->size(j->next_file, &size);
+		err = next_prepare(j, j->start_segment, true);
 	if (err)
 		return err;
-	j->next_size = size;
-	j->next_state = NEXT_DIR;
-	err = j->disk->ops->sync_dir(j->disk, TOKEN(TOKEN_NEXT_DIR, 0));
-	return err ? err : journal_await(j, next_is_ready);
+	return j->next_state == NEXT_NONE ? ERR_NOSPACE : journal_await(j, next_is_ready);
 }
 
 /* The state record was encoded when the time was not known. */
@@ -344,10 +340,13 @@ take_spares(struct journal *j)
 		spare_name(name, s->id, s->whole);
 		if (s->id >= j->spare_id)
 			j->spare_id = s->id + 1;
-		if (s->whole && s->size == j->segment_bytes && j->spare_count < SPARES_MAX)
-			spare_add(j, s->id);
-		else
+		if (j->spare_count > segments_reserve(j) ||
+		    (s->whole && s->size != j->segment_bytes))
 			err = j->disk->ops->remove(j->disk, name);
+		else if (s->whole)
+			spare_add(j, s->id, true);
+		else
+			err = spare_reserve(j, s->id, false);
 	}
 	return err;
 }
@@ -409,5 +408,5 @@ journal_start(struct journal *j, uint64_t wall_ms)
 		return journal_fail(j, err);
 	j->started = true;
 	j->idle_since_ns = j->now_ns;
-	return 0;
+	return spares_keep(j);
 }

@@ -20,6 +20,9 @@
  *   - once sync() or write() has failed on a file, no later sync() of it may succeed:
  *     the kernel may have dropped the dirty pages and forgotten the error;
  *   - a name made, renamed or removed survives a crash only after sync_dir() ended;
+ *   - reserve() sets space aside for [0, LEN), at once and without writing: no later
+ *     write in there ends with ERR_NOSPACE.  The size does not change.  Where the file
+ *     system cannot do that, 0 promises nothing (JOURNAL.md, what is assumed);
  *   - allocate() reserves [0, LEN) and writes zeroes where the file has no bytes
  *     yet; slowly and in the background, so that it never stalls a sync for long; an
  *     end with 0 means that they are durable too.  ERR_NOSPACE leaves what it had done;
@@ -54,6 +57,7 @@ struct disk_ops {
 	/* Opens for reading and writing; CREATE makes it (ERR_EXISTS when it is there). */
 	int (*open)(struct disk *d, const char *name, bool create, struct disk_file **ret_file);
 	int (*size)(struct disk_file *f, uint64_t *ret_size);
+	int (*reserve)(struct disk_file *f, uint64_t len);
 	int (*allocate)(struct disk_file *f, uint64_t len, uint64_t token);
 	int (*read)(struct disk_file *f, uint64_t offset, void *buf, size_t len, uint64_t token);
 	int (*write)(struct disk_file *f, uint64_t offset, const struct iovec *iov, int iov_count);

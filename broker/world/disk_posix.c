@@ -199,6 +199,18 @@ write_zeroes(int fd, uint64_t offset, size_t len)
 	return 0;
 }
 
+/* One call that moves no data; the size stays, for it tells how much was ever written. */
+static int
+set_aside(int fd, uint64_t len)
+{
+	int err;
+
+	do
+		err = fallocate(fd, FALLOC_FL_KEEP_SIZE, 0, (off_t)len) < 0 ? errno : 0;
+	while (err == EINTR);
+	return err == 0 || err == EOPNOTSUPP ? 0 : err_of(err);
+}
+
 static int
 do_allocate(struct disk_posix *d, struct job *job)
 {
@@ -211,10 +223,9 @@ do_allocate(struct disk_posix *d, struct job *job)
 	at = (uint64_t)st.st_size;
 	if (at >= job->len)
 		return fdatasync(fd) < 0 ? ERR_IO : 0;
-	/* Where it is not supported, writing reserves as well. */
-	err = posix_fallocate(fd, (off_t)at, (off_t)(job->len - at));
-	if (err && err != EOPNOTSUPP && err != EINVAL)
-		return err_of(err);
+	err = set_aside(fd, job->len); /* where that cannot be, writing does it as well */
+	if (err)
+		return err;
 	while (at < job->len) {
 		size_t n = (size_t)min_u64(PIECE, job->len - at);
 		int64_t begun = now_ns();
@@ -459,6 +470,12 @@ posix_size(struct disk_file *f, uint64_t *ret_size)
 }
 
 static int
+posix_reserve(struct disk_file *f, uint64_t len)
+{
+	return set_aside(f->fd, len);
+}
+
+static int
 posix_allocate(struct disk_file *f, uint64_t len, uint64_t token)
 {
 	struct job *job = job_new(JOB_ALLOCATE, f, token);
@@ -688,6 +705,7 @@ disk_posix_open(const char *directory, int64_t sync_inline_ns, struct disk **ret
 		.list = posix_list,
 		.open = posix_open,
 		.size = posix_size,
+		.reserve = posix_reserve,
 		.allocate = posix_allocate,
 		.read = posix_read,
 		.write = posix_write,

@@ -248,7 +248,9 @@ on_space(void *arg, bool ok)
 			 (unsigned long long)journal_stats(l->journal)->quota_bytes);
 	else
 		log_error("the journal is full: half-sends are refused, decisions go on",
-			  "quota=%llu", (unsigned long long)journal_stats(l->journal)->quota_bytes);
+			  "for_lack_of=%s quota=%llu",
+			  journal_stats(l->journal)->disk_full ? "disk" : "quota",
+			  (unsigned long long)journal_stats(l->journal)->quota_bytes);
 }
 
 static void

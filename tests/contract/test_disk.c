@@ -336,6 +336,32 @@ START_TEST(allocation_keeps_what_is_there_and_adds_zeroes)
 }
 END_TEST
 
+START_TEST(what_is_set_aside_shows_in_no_byte_and_no_size)
+{
+	struct disk_file *f;
+	char buf[16];
+	uint64_t size;
+
+	setup(_i);
+	f = make("a");
+	ck_assert_int_eq(put(f, 0, "head"), 0);
+	ck_assert_int_eq(d->ops->reserve(f, 3000000), 0);
+	ck_assert_int_eq(d->ops->size(f, &size), 0);
+	ck_assert_uint_eq(size, 4);
+	ck_assert_uint_eq(get(f, 0, buf, sizeof(buf)), 4);
+	ck_assert_mem_eq(buf, "head", 4);
+	/* more than there can be; and what is set aside already stays */
+	if (kind <= SIM_SLOW)
+		disk_sim_knobs(sim)->capacity = 4000000;
+	ck_assert_int_eq(d->ops->reserve(f, UINT64_C(1) << 55), ERR_NOSPACE);
+	ck_assert_int_eq(put(f, 2999990, "0123456789"), 0);
+	ck_assert_int_eq(d->ops->sync(f, 7), 0);
+	must_end(7, 0);
+	ck_assert_int_eq(d->ops->close(f), 0);
+	teardown();
+}
+END_TEST
+
 /* Room for N more bytes, in the way that each disk has. */
 static void
 limit_bytes(uint64_t n)
@@ -544,6 +570,7 @@ main(void)
 	tcase_add_loop_test(t, one_process_holds_the_lock, 0, KINDS);
 	tcase_add_loop_test(t, several_calls_are_under_way_and_each_ends_once, 0, KINDS);
 	tcase_add_loop_test(t, allocation_keeps_what_is_there_and_adds_zeroes, 0, KINDS);
+	tcase_add_loop_test(t, what_is_set_aside_shows_in_no_byte_and_no_size, 0, KINDS);
 	tcase_add_loop_test(t, a_full_disk_says_so_and_a_failed_write_is_for_ever, 0, KINDS);
 	tcase_add_loop_test(t, an_end_that_comes_later_wakes_the_loop, 0, KINDS);
 	tcase_add_test(t, links_are_not_followed_and_nobody_else_may_look);

@@ -110,6 +110,53 @@ def eio(lab, args, parent, tally, kind):
 		return world.play(tally, "disk", [scenario])
 
 
+def ballast(path, spare=0):
+	"""All that is left of a file system, but SPARE bytes."""
+	with open(path, "wb", buffering=0) as f:
+		try:
+			while True:
+				f.write(b"b" * (64 << 10))
+		except OSError:
+			pass
+		f.truncate(max(0, f.tell() - spare))
+		os.fsync(f.fileno())
+
+
+def start_without_room(world, mount):
+	"""Not even one segment: a sentence and no daemon, and nothing that stays behind."""
+	ballast(mount / "ballast", 2 << 20)
+	try:
+		words = world.daemon.refuses_to_start()
+		if "the disk is full" not in words:
+			raise world.lab.Failed("it refuses to start and says: %s" % words)
+	finally:
+		(mount / "ballast").unlink()
+
+
+def others_fill_it(world, mount):
+	"""Somebody else takes all that is left while the first segment still grows: the same daemon lives through it."""
+	process = world.daemon.process
+	ballast(mount / "ballast")
+	try:
+		halves, refusal = fill(world, "others")
+		if refusal.code != 2 or not halves:
+			raise world.lab.Failed("%d half-sends, then %r" % (len(halves), refusal))
+		if world.daemon.metric("escrow_journal_full") != 1:
+			raise world.lab.Failed("it does not say that it is full")
+		peer = Peer(world.address)
+		for i, half in enumerate(halves):
+			answer = peer.end("g", half, COMMIT if i % 2 else ROLLBACK)
+			if answer.code != 0:
+				raise world.lab.Failed("decision %d on a full disk: %r" % (i, answer))
+		world.lab.until("published on a full disk", lambda: world.daemon.metric("escrow_publish_pending") == 0, 60)
+	finally:
+		(mount / "ballast").unlink()
+	world.lab.until("half-sends are taken again", lambda: Peer(world.address).half(
+		"g", "orders", BODY, "room-%d" % os.getpid()).code == 0, 30)
+	if world.daemon.process is not process or not world.daemon.running():
+		raise world.lab.Failed("it had to be started again: " + world.daemon.last_words())
+
+
 def small_disk(lab, args, folder, tally):
 	"""A small ext4 on a loop device, which needs root; without it a tmpfs is as good as none."""
 	from world import World
@@ -126,11 +173,21 @@ def small_disk(lab, args, folder, tally):
 		world.daemon.set(journal__quota="1GiB")
 		(mount / "data").mkdir()
 
+		def no_room_for_the_first_segment(w):
+			w.daemon.kill()
+			for file in (mount / "data").iterdir():
+				file.unlink()
+			start_without_room(w, mount)
+			w.daemon.start()
+
+		def others_fill_the_disk(w):
+			others_fill_it(w, mount)
+
 		def small_file_system(w):
 			halves, refusal = fill(w, "small")
 			full(w, halves, refusal)
 		with world:
-			return world.play(tally, "disk", [small_file_system])
+			return world.play(tally, "disk", [no_room_for_the_first_segment, others_fill_the_disk, small_file_system])
 	finally:
 		subprocess.run(["umount", str(mount)], capture_output=True)
 

@@ -25,6 +25,7 @@ struct inode {
 	size_t cap;
 	size_t size;
 	size_t durable_size;
+	uint64_t reserved;
 	struct range {
 		uint16_t lo, hi; /* changed since the last sync; hi 0: nothing              */
 		uint32_t stamp;  /* of the last write to it                                */
@@ -491,20 +492,40 @@ sim_size(struct disk_file *f, uint64_t *ret_size)
 }
 
 static uint64_t
-used(struct disk_sim *d)
+taken_by(const struct inode *i)
+{
+	return max_u64(i->size, i->reserved);
+}
+
+uint64_t
+disk_sim_used(struct disk_sim *d)
 {
 	uint64_t n = 0;
 
 	for (size_t i = 0; i < d->now.count; i++)
-		n += d->now.names[i].inode->size;
+		n += taken_by(d->now.names[i].inode);
 	return n;
 }
 
 static bool
 fits(struct disk_sim *d, struct inode *i, uint64_t size)
 {
-	return !d->knobs.capacity || size <= i->size ||
-	       used(d) + (size - i->size) <= d->knobs.capacity;
+	return !d->knobs.capacity || size <= taken_by(i) ||
+	       disk_sim_used(d) + (size - taken_by(i)) <= d->knobs.capacity;
+}
+
+static int
+sim_reserve(struct disk_file *f, uint64_t len)
+{
+	struct disk_sim *d = f->disk;
+
+	if (!alive(f) || !step(d))
+		return ERR_IO;
+	d->counts.reserves++;
+	if (strikes(d, &d->knobs.fail_reserve) || !fits(d, f->inode, len))
+		return ERR_NOSPACE;
+	f->inode->reserved = max_u64(f->inode->reserved, len);
+	return 0;
 }
 
 static int
@@ -517,6 +538,7 @@ sim_allocate(struct disk_file *f, uint64_t len, uint64_t token)
 		return ERR_IO;
 	d->counts.allocates++;
 	p = begin(d, PENDING_ALLOCATE, token, f->inode);
+	p->delay += d->knobs.allocate_delay;
 	if (strikes(d, &d->knobs.fail_allocate) || !fits(d, f->inode, len)) {
 		p->err = ERR_NOSPACE;
 		return 0;
@@ -725,6 +747,7 @@ disk_sim_new(uint64_t seed)
 		.list = sim_list,
 		.open = sim_open,
 		.size = sim_size,
+		.reserve = sim_reserve,
 		.allocate = sim_allocate,
 		.read = sim_read,
 		.write = sim_write,

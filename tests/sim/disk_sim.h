@@ -37,12 +37,14 @@ struct disk_sim_knobs {
 	enum disk_sim_lie lie;
 	uint64_t fail_read;	/* ERR_IO                                              */
 	uint64_t fail_allocate; /* ERR_NOSPACE                                         */
+	uint64_t fail_reserve;	/* ERR_NOSPACE                                         */
 	uint64_t fail_rename;
 	uint64_t flip_read;	/* one bit of what is read is wrong                    */
 	uint64_t stop;		/* a step that changes something: afterwards nothing works, */
 				/* as at a power cut that nobody has noticed yet        */
 	uint64_t capacity;	/* bytes of all files; 0: no end                       */
 	uint32_t delay_max;	/* ends come up to so many polls late, in any order     */
+	uint32_t allocate_delay; /* allocations end so many polls later still           */
 	uint32_t unit;		/* what tears together: 512 or 4096                    */
 	int64_t sync_ns;	/* how long a sync claims to have taken                */
 	bool hold;		/* nothing ends until disk_sim_end() says so            */
@@ -53,7 +55,7 @@ struct disk_sim_knobs {
 
 struct disk_sim_counts {
 	uint64_t steps; /* that changed something: the places where a cut can fall          */
-	uint64_t writes, syncs, reads, allocates, renames, dir_syncs;
+	uint64_t writes, syncs, reads, reserves, allocates, renames, dir_syncs;
 	uint64_t crashes, kills;
 	uint64_t faults;       /* that struck                                               */
 	uint64_t units_damaged; /* at cuts: neither old nor new                              */
@@ -87,6 +89,8 @@ uint32_t disk_sim_unsynced(const struct disk_sim *d, uint32_t *ret_steps);
 /* For silent damage: the bytes of a file, cached and durable alike.  NULL: no such file. */
 uint8_t *disk_sim_bytes(struct disk_sim *d, const char *name, size_t *ret_len);
 void disk_sim_flip(struct disk_sim *d, const char *name, size_t bit);
+/* Bytes of all files, with what was set aside for them: what knobs.capacity bounds. */
+uint64_t disk_sim_used(struct disk_sim *d);
 /* The disk itself is freed by ops->free(). */
 
 #endif /* DISK_SIM_H */
