@@ -43,7 +43,7 @@ reclaim_wanted(const struct journal *j)
 		return false;
 	if (j->reclaim_backoff_ns && !j->external_bytes)
 		return false;
-	return segments_left(j) <= 2 || expired(j);
+	return segments_left(j) <= segments_reserve(j) || expired(j);
 }
 
 static int

@@ -901,6 +901,34 @@ START_TEST(beyond_the_reserve_it_waits_for_room)
 }
 END_TEST
 
+/*
+ * A user would lose: all new half-sends, for good.  What is set aside for very many undecided
+ * transactions is more than two segments, and history must make way for it.
+ */
+START_TEST(history_makes_way_for_a_big_reserve)
+{
+	make_world(33, 16384, 24);
+	w->body_max = 16;
+	must_open();
+	/* history: all decided, nearly all of the quota */
+	for (int i = 0; i < 3000 && journal_stats(w->j)->segments < 14; i++) {
+		ck_assert_int_eq(half_send(), 0);
+		ck_assert_int_eq(turn(), 0);
+		ck_assert_int_eq(decide(w->next_seq - 1), 0);
+	}
+	ck_assert_uint_eq(journal_stats(w->j)->segments, 14);
+	/* 6 segments to finish so many */
+	for (int i = 0; i < 600; i++) {
+		ck_assert_msg(half_send() == 0, "refused with %d undecided", i);
+		ck_assert_int_eq(turn(), 0);
+		ck_assert_int_eq(turn(), 0);
+	}
+	ck_assert_uint_gt(journal_stats(w->j)->reclaimed, 0);
+	ck_assert_uint_ge(segments_ready(w->j), 6);
+	end_world();
+}
+END_TEST
+
 /* A user would lose: records that a disk lost and a daemon called durable. */
 START_TEST(a_failed_sync_is_the_end)
 {
@@ -1217,6 +1245,7 @@ main(void)
 	tcase_add_loop_test(t, a_full_disk_lets_it_start, 0, 2);
 	tcase_add_test(t, no_room_for_a_segment_ends_the_start);
 	tcase_add_test(t, beyond_the_reserve_it_waits_for_room);
+	tcase_add_test(t, history_makes_way_for_a_big_reserve);
 	tcase_add_test(t, a_failed_sync_is_the_end);
 	tcase_add_test(t, damage_below_the_durable_lsn_is_reported);
 	tcase_add_test(t, a_missing_segment_is_reported);
