@@ -2,11 +2,13 @@
 
 Each kill comes a moment after the producers were answered again; a fifth of the starts that follow is
 killed too, in the middle of its recovery.  A kill counts when it interrupted an undecided half message,
-an operation under way and a commit that Kafka did not have yet: half of them must.
+an operation under way and a commit that Kafka did not have yet: half of them must.  Syncs are slowed
+down by a few milliseconds, as on a disk that is slower than this one: there is more to interrupt.
 """
 
 import random
 
+import shim
 import stage
 
 SHARE = 100	# kills of one round
@@ -25,9 +27,12 @@ def one_round(args, seed, count):
 	rnd = random.Random(seed)
 	with stage.Round(args, "kills", seed) as r:
 		r.plan(kill=count // 2, ambiguous=count, rollback=count, answer=count)
-		r.begin()
+		control = shim.Control(r.folder / "control")
+		env = control.preload(args)
+		r.begin(env=env)
 		aborted = crashed = 0
 		for _ in range(count):
+			control.sync_delay(rnd.choice((0, 0.003, 0.006)))
 			r.load(0.05 + rnd.random() * 0.2)
 			if rnd.random() < 0.3:
 				r.producers.crash()
@@ -36,13 +41,14 @@ def one_round(args, seed, count):
 			r.daemon.kill()
 			ends = r.ends()
 			while rnd.random() < 0.2:
-				r.daemon.launch()
+				r.daemon.launch(env=env)
 				r.load(rnd.random() * 0.02, running=False)
 				r.daemon.kill()
 				aborted += 1
-			r.start()
+			r.start(env=env)
 			r.healed("kill", ends=ends)
 			r.progress(10)
+		control.sync_delay(0)
 		r.rest()
 		result = r.verdict()
 		result["starts killed"], result["producers killed"] = aborted, crashed

@@ -28,7 +28,7 @@ COMMIT, ROLLBACK, UNKNOWN = "commit", "rollback", "unknown"
 CODE = {COMMIT: remoting.COMMIT, ROLLBACK: remoting.ROLLBACK, UNKNOWN: remoting.UNKNOWN}
 CHECK, END, SEND, HEARTBEAT = 39, 37, 10, 34
 BUSY, DECIDED = 2, 4
-TIMEOUT = 3.0
+WORK_MAX = 200	# what may wait to be repeated on one connection
 
 
 class Settings:
@@ -42,7 +42,8 @@ class Settings:
 	silent = 0.08		# END is never sent
 	repeat = 0.6		# a half-send or END without an answer is repeated
 	unknown = 0.15		# of the answers to checks
-	timeout = TIMEOUT
+	again = 0.02		# of the committed: half-sent once more, which must be refused
+	timeout = 3.0		# for an answer; then the connection is given up
 
 	def __init__(self, **change):
 		for name, value in change.items():
@@ -247,7 +248,7 @@ class Producers(threading.Thread):
 			return
 		if self.next_send < now - 0.2:	# it was away: no burst
 			self.next_send = now - 0.2
-		while len(line.waiting) + len(line.work) < self.settings.window and self.next_send <= now:
+		while len(line.waiting) < self.settings.window and len(line.work) < WORK_MAX and self.next_send <= now:
 			self.next_send += 1 / self.settings.rate
 			self.half(line, self.make())
 
@@ -259,14 +260,14 @@ class Producers(threading.Thread):
 		self.by_uniq[m.uniq] = m
 		return m
 
-	def half(self, line, m):
+	def half(self, line, m, f="half"):
 		m.repeats = False
 		op = self.history.invoke("half", p=line.number, uniq=m.uniq, topic=m.topic, key=m.key, crc=zlib.crc32(m.body))
 		ext = {"producerGroup": self.group, "topic": m.topic, "defaultTopic": "TBW102", "defaultTopicQueueNums": "4",
 		       "queueId": "0", "sysFlag": "4", "bornTimestamp": "1700000000000", "flag": "0",
 		       "properties": remoting.properties([("TRAN_MSG", "true"), ("PGROUP", self.group), ("UNIQ_KEY", m.uniq),
 							  ("KEYS", m.key)])}
-		self.send(line, SEND, ext, m.body, op, "half", m)
+		self.send(line, SEND, ext, m.body, op, f, m)
 
 	def decide(self, line, f, gid, tokens, said, uniq, what, check=False):
 		op = self.history.invoke("answer" if check else said, p=line.number, uniq=uniq, gid=gid,
@@ -333,7 +334,9 @@ class Producers(threading.Thread):
 		if f == "half":
 			self.half_answered(line, op, what, code, remark, ext)
 			return
-		if code == 0:
+		if f == "again" and code == 0:
+			self.history.note("ok", op=op, gid=ext["transactionId"])	# the judge will object
+		elif code == 0:
 			self.history.note("ok", op=op, **({"stale": True} if remark.startswith("stale") else {}))
 		else:
 			winner = remark.split(": ")[1] if code == DECIDED and remark.startswith("decided: ") else None
@@ -344,6 +347,10 @@ class Producers(threading.Thread):
 				line.work.append(what)
 			else:
 				self.drop(what)
+				if code == 0 and what.truth == COMMIT and self.random.random() < self.settings.again:
+					self.half(line, what, "again")
+				if code == 0 and what.truth == COMMIT and self.random.random() < self.settings.again:
+					self.half(line, what)
 		elif f == "audit" and code == BUSY:
 			self.audit_left.append(what)
 

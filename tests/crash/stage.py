@@ -31,7 +31,7 @@ class Round:
 		self.topics = lab.Topics(args.topics, self.kafka.address)
 		self.port = lab.free_port()
 		own = {"kafka.bootstrap.servers": bootstrap or self.kafka.address, "kafka.max.in.flight": 1,
-		       "kafka.linger.ms": 20,	# a longer way to Kafka: most kills then find commits on it
+		       "kafka.linger.ms": 60,	# a longer way to Kafka: most kills then find commits on it
 		       "listen.address": "127.0.0.1:%d" % self.port, "check.immunity": "300ms", "check.interval": "300ms",
 		       "check.backoff": 1, "check.max": 1000000, "journal.segment": "2MiB", "limits.message": "256KiB",
 		       "journal.quota": "256MiB", "idempotency.window": "1h", "shutdown.timeout": "30s"}
