@@ -198,7 +198,7 @@ show_segment(struct reader *r, uint64_t number, uint64_t end)
 	struct disk_file *f;
 	char name[NAME_BYTES];
 	struct record rec;
-	enum scan_result result;
+	enum scan_result result = SCAN_BAD;
 	int err;
 
 	segment_name(name, number);
@@ -207,7 +207,8 @@ show_segment(struct reader *r, uint64_t number, uint64_t end)
 		return err;
 	r->segments++;
 	scan_init(&s, number, 0, UINT64_MAX);
-	for (;;) {
+	err = r->disk->ops->size(f, &s.file_size);
+	while (!err) {
 		err = scan_wait(&s, r->disk, f, &rec, &result);
 		if (err || (result != SCAN_GROUP && result != SCAN_RECORD))
 			break;
