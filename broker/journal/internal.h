@@ -83,6 +83,7 @@ struct scan {
 	bool begun;
 	uint64_t at; /* offset of what comes next                                       */
 	uint64_t group_end, group_next;
+	uint64_t padding_at; /* offset behind the last record of the last whole group          */
 	uint32_t records_left;
 	struct group_header group;
 	uint64_t record_lsn;

@@ -149,6 +149,7 @@ scan_next(struct scan *s, struct record *ret_record)
 	if (s->group_end && s->at == s->group_end) {
 		if (s->records_left)
 			return SCAN_BAD;
+		s->padding_at = s->group_end;
 		s->at = s->group_next;
 		s->group_end = 0;
 	}

@@ -186,6 +186,7 @@ survey(struct disk *disk, uint64_t segment, struct record_scratch *scratch, bool
 	struct scan s = { 0 };
 	struct disk_file *f;
 	char name[NAME_BYTES];
+	uint64_t from;
 	int err;
 
 	memset(ret, 0, sizeof(*ret));
@@ -203,8 +204,13 @@ survey(struct disk *disk, uint64_t segment, struct record_scratch *scratch, bool
 	/* Rule 4: an opening that nothing behind it vouches for was not finished. */
 	if (!ret->segment_bytes || ret->end < ret->opening_end)
 		ret->opened = false;
+	/*
+	 * From where the padding begins: a header that claims more of it than was written must not
+	 * hide the ones in there, for what is written over the first would bring them to light.
+	 */
+	from = s.begun && s.at == s.group_next ? s.padding_at : s.at;
 	if (!err && !opening_only)
-		err = vouchers_find(disk, f, segment, s.at, &ret->later);
+		err = vouchers_find(disk, f, segment, from, &ret->later);
 	scan_done(&s);
 	disk->ops->close(f);
 	return err;
