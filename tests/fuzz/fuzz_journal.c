@@ -1,12 +1,14 @@
 /*
  * fuzz_journal.c -- any damage to the segments of a journal, and then a start.
  *
- * A small journal with a record of every type is made once; the input damages it.  Its first
- * byte: bit 0, all checksums are made right again afterwards, so that what is read is believed;
- * bit 1, the rest is the content of the last segment, else it is edits of six bytes; bit 2, the
- * tools read it too, which takes longer than all the rest.  Oracles besides crashes:
+ * A small journal with a record of every type, of three starts and as many segments, is made once;
+ * the input damages it.  Its first byte: bit 0, all checksums are made right again afterwards, so
+ * that what is read is believed; bit 1, the rest is the content of the last segment, else it is
+ * edits of six bytes; bits 2 to 7 say 1: the tools read it too.  Oracles besides crashes:
  *
  *   - recovery ends with 0 or with an error that says that the journal is to blame;
+ *   - with the checksums as they are, what it hands over is what was written, from the first record
+ *     on: a beginning of it, nothing left out and nothing else;
  *   - what it handed over once it hands over again, after a start and a power cut;
  *   - an untouched journal is recovered to its last record;
  *   - dump, verify and stat get to their end too.
@@ -18,9 +20,9 @@
 #include "base/buf.h"
 #include "base/err.h"
 #include "base/hash.h"
+#include "fuzz/disk_mem.h"
 #include "journal/journal.h"
 #include "journal/record.h"
-#include "sim/disk_sim.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
 
@@ -30,9 +32,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
 			abort();                                                                   \
 	} while (0)
 
-#define SEGMENT   4096u
-#define FILES_MAX 16
-#define EDIT      6
+#define SEGMENT     DISK_MEM_FILE_MAX
+#define FILES_MAX   16
+#define RECORDS_MAX 256
+#define STARTS      3
+#define EDIT        6
 
 struct file {
 	char name[32];
@@ -46,12 +50,17 @@ struct image {
 };
 
 static struct image base;
+/* Of the records in BASE: [i] is the hash over the first i. */
+static uint64_t written[RECORDS_MAX];
+static uint64_t written_count;
+static struct disk_mem *mem;
 
 /* ---- a client that remembers what it was handed ----------------------------------------- */
 
 struct seen {
 	uint64_t hash; /* over all records in order, states apart: those are the journal's own */
 	uint64_t count;
+	uint64_t *hashes; /* NULL, or RECORDS_MAX: [i] after i records */
 };
 
 static int
@@ -66,9 +75,12 @@ on_recover(void *arg, const struct entry *e, struct place place)
 		return 0;
 	bytes = mem_alloc(record_bound(e));
 	n = record_encode(e, bytes);
-	for (size_t i = 4; i < n; i++) /* behind the checksum, which is not set */
-		seen->hash = (seen->hash ^ bytes[i]) * UINT64_C(0x100000001B3);
+	seen->hash = hash_body(bytes + 4, n - 4, seen->hash).lo; /* the checksum is not set */
 	seen->count++;
+	if (seen->hashes) {
+		MUST(seen->count < RECORDS_MAX);
+		seen->hashes[seen->count] = seen->hash;
+	}
 	mem_free(bytes);
 	return 0;
 }
@@ -203,15 +215,15 @@ append(struct journal *j, uint64_t seq)
 static void
 keep_file(void *arg, const char *name, uint64_t size)
 {
-	struct disk_sim *sim = arg;
 	struct file *f = &base.files[base.count];
 	const uint8_t *bytes;
 	size_t len;
 
+	(void)arg;
 	if (!strstr(name, ".seg") || strncmp(name, "spare", 5) == 0)
 		return;
 	MUST(base.count < FILES_MAX && size <= SEGMENT && strlen(name) < sizeof(f->name));
-	bytes = disk_sim_bytes(sim, name, &len);
+	bytes = disk_mem_get(mem, name, &len);
 	memcpy(f->name, name, strlen(name) + 1);
 	memcpy(f->bytes, bytes, len);
 	f->len = len;
@@ -227,27 +239,33 @@ by_name(const void *a, const void *b)
 static void
 make_base(void)
 {
-	struct disk_sim *sim = disk_sim_new(1);
-	struct disk *disk = disk_sim_disk(sim);
+	struct disk *disk;
 	struct journal_fault fault;
-	struct seen seen = { 0 };
+	struct seen seen = { 0 }, again = { .hashes = written };
 	struct journal *j;
 	bool fresh;
 
-	MUST(journal_open(disk, &conf, &client, &seen, &j, &fresh, &fault) == 0 && fresh);
-	MUST(journal_start(j, 1000000) == 0);
-	for (uint64_t seq = 1; seq <= 12; seq++) {
+	mem = disk_mem_new();
+	disk = disk_mem_disk(mem);
+	for (uint64_t seq = 1; seq <= STARTS; seq++) {
 		int64_t now_ns = (int64_t)seq * NS_PER_MS;
 
+		MUST(journal_open(disk, &conf, &client, &seen, &j, &fresh, &fault) == 0);
+		MUST(journal_start(j, 1000000) == 0);
 		append(j, seq);
 		MUST(journal_poll(j, now_ns) == 0 && journal_persist(j, now_ns, 1000000) == 0);
+		/* The last one dies before its marker: what it wrote is a tail. */
+		MUST(seq == STARTS || journal_sync(j) == 0);
+		journal_free(j);
+		disk_mem_cut(mem);
 	}
-	MUST(journal_sync(j) == 0);
-	MUST(disk->ops->list(disk, keep_file, sim) == 0);
+	MUST(disk->ops->list(disk, keep_file, NULL) == 0);
 	qsort(base.files, base.count, sizeof(base.files[0]), by_name);
-	MUST(base.count >= 3);
+	MUST(base.count == STARTS);
+	MUST(journal_open(disk, &conf, &client, &again, &j, &fresh, &fault) == 0 && !fresh);
+	written_count = again.count;
+	MUST(written_count > STARTS * 12);
 	journal_free(j);
-	disk->ops->free(disk);
 }
 
 /* ---- damage -------------------------------------------------------------------------------- */
@@ -358,33 +376,6 @@ repair(struct file *f)
 /* ---- a start ------------------------------------------------------------------------------- */
 
 static void
-drain(struct disk *disk)
-{
-	struct disk_done done;
-
-	while (disk->ops->next(disk, &done))
-		MUST(done.err == 0);
-}
-
-static void
-put_files(struct disk *disk, const struct image *im)
-{
-	for (size_t i = 0; i < im->count; i++) {
-		const struct file *f = &im->files[i];
-		struct iovec iov = { (void *)(uintptr_t)f->bytes, f->len };
-		struct disk_file *file;
-
-		MUST(disk->ops->open(disk, f->name, true, &file) == 0);
-		MUST(f->len == 0 || disk->ops->write(file, 0, &iov, 1) == 0);
-		MUST(disk->ops->sync(file, 1) == 0);
-		drain(disk);
-		MUST(disk->ops->close(file) == 0);
-	}
-	MUST(disk->ops->sync_dir(disk, 1) == 0);
-	drain(disk);
-}
-
-static void
 no_line(void *arg, struct str line)
 {
 	(void)arg, (void)line;
@@ -406,15 +397,16 @@ tools(struct disk *disk)
 static void
 recover(const struct image *im, bool with_tools, struct seen *ret_seen, int *ret_err)
 {
-	struct disk_sim *sim = disk_sim_new(7);
-	struct disk *disk = disk_sim_disk(sim);
+	struct disk *disk = disk_mem_disk(mem);
 	struct journal_fault fault;
 	struct seen again = { 0 };
 	struct journal *j = NULL;
 	bool fresh = false;
 	int err;
 
-	put_files(disk, im);
+	disk_mem_clear(mem);
+	for (size_t i = 0; i < im->count; i++)
+		disk_mem_put(mem, im->files[i].name, im->files[i].bytes, im->files[i].len);
 	if (with_tools)
 		tools(disk);
 	err = journal_open(disk, &conf, &client, ret_seen, &j, &fresh, &fault);
@@ -422,20 +414,17 @@ recover(const struct image *im, bool with_tools, struct seen *ret_seen, int *ret
 	MUST(err == 0 || err == ERR_CORRUPT || err == ERR_VERSION || err == ERR_NOSPACE);
 	MUST(err == 0 || fault.text[0]);
 	if (err)
-		goto out;
+		return;
 	err = journal_start(j, 2000000);
 	MUST(err == 0 || err == ERR_NOSPACE || err == ERR_CORRUPT);
 	j = journal_free(j);
-	disk_sim_knobs(sim)->cut = DISK_SIM_PREFIX;
-	disk_sim_crash(sim);
+	disk_mem_cut(mem);
 	err = journal_open(disk, &conf, &client, &again, &j, &fresh, &fault);
 	if (err)
 		fprintf(stderr, "started once, then %s: %s\n", err_name(err), fault.text);
 	MUST(err == 0);
 	MUST(again.hash == ret_seen->hash && again.count == ret_seen->count);
 	journal_free(j);
-out:
-	disk->ops->free(disk);
 }
 
 int
@@ -447,7 +436,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 
 	if (n == 0 || n > SEGMENT + 1)
 		return 0;
-	if (base.count == 0)
+	if (!mem)
 		make_base();
 	im = base;
 	if (data[0] & 2) {
@@ -461,8 +450,10 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 	}
 	for (size_t i = 0; (data[0] & 1) && i < im.count; i++)
 		repair(&im.files[i]);
-	recover(&im, data[0] & 4, &seen, &err);
+	recover(&im, data[0] >> 2 == 1, &seen, &err);
+	if (!(data[0] & 3) && !err)
+		MUST(seen.count <= written_count && seen.hash == written[seen.count]);
 	if (n == 1)
-		MUST(err == 0 && seen.count > 12 * 12);
+		MUST(err == 0 && seen.count == written_count);
 	return 0;
 }
