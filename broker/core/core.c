@@ -171,16 +171,6 @@ void
 core_pend(struct core *c, struct pending *p, struct place place)
 {
 	p->lsn = place.lsn + place.len;
-#ifdef CANARY_REPLY_BEFORE_DURABLE
-	if (p->kind == PENDING_HALF || p->kind == PENDING_DECISION) {
-		struct answer a = core_answer_of(c, core_row(c, p->row), ANSWER_OK);
-
-		a.state = (enum txn_state)p->next.state;
-		a.token = (uint64_t)core_row(c, p->row)->check << 8;
-		core_answer(c, p->to, &a);
-		p->to.peer = 0;
-	}
-#endif
 	if (c->pending_end - c->pending_first == c->pending_cap) {
 		uint32_t cap = c->pending_cap ? c->pending_cap * 2 : 1024;
 		struct pending *ring = mem_alloc(cap * sizeof(*ring));

@@ -55,7 +55,9 @@ void
 core_due(struct core *c)
 {
 	for (int i = 0; i < DUE_PER_TURN; i++) {
-		uint32_t index = timers_pop(&c->timers, c->now_ns);
+		int64_t jump_ns =
+			CANARY(WALL_CLOCK_DEADLINE) ? (int64_t)c->jumped_ms * NS_PER_MS : 0;
+		uint32_t index = timers_pop(&c->timers, c->now_ns + jump_ns);
 
 		if (index == ROW_NONE)
 			break;
@@ -125,6 +127,8 @@ ask_first(struct core *c, uint32_t group)
 		step = txn_step(&row->txn, TXN_TIMER, c->now_ns, &c->conf.policy);
 	}
 	CHECK(step.verdict == TXN_LAZY && step.action == TXN_ASK, row->txn.seq);
+	if (CANARY(COUNT_UNDELIVERED_CHECKS))
+		step.next.checks++;
 	core_apply(c, index, &step, TXN_TIMER);
 	core_time(c, index);
 	c->check_tokens -= 1;

@@ -82,13 +82,13 @@ core_decision(struct core *c, uint32_t index, const struct txn_step *step, const
 		e.decision.count = number_parts(c, index, c->n_scratch);
 	}
 	row_set(row, ROW_PENDING);
-	core_pend(c, &p, core_append(c, &e));
-	if (ev == TXN_COMMIT)
+	if (CANARY(NUMBER_BEFORE_APPEND) && ev == TXN_COMMIT)
 		numbers_used(c, row);
-#ifdef CANARY_PUBLISH_BEFORE_DURABLE
-	if (ev == TXN_COMMIT)
+	core_pend(c, &p, core_append(c, &e));
+	if (!CANARY(NUMBER_BEFORE_APPEND) && ev == TXN_COMMIT)
+		numbers_used(c, row);
+	if (CANARY(PUBLISH_BEFORE_DURABLE) && ev == TXN_COMMIT)
 		core_push(c, index);
-#endif
 }
 
 void
@@ -110,10 +110,8 @@ core_decision_durable(struct core *c, const struct pending *p)
 	core_settled(c, p->row);
 	if (p->event == TXN_ROLLBACK)
 		core_final(c, p->row);
-#ifndef CANARY_PUBLISH_BEFORE_DURABLE
-	else
+	else if (!CANARY(PUBLISH_BEFORE_DURABLE))
 		core_push(c, p->row);
-#endif
 	answer_row(c, p->to, row, ANSWER_OK, NULL);
 }
 
@@ -121,7 +119,7 @@ core_decision_durable(struct core *c, const struct pending *p)
 static bool
 note_answer(struct core *c, const struct end_request *r, const struct row *row)
 {
-	bool stale = (uint8_t)r->token != row->txn.generation;
+	bool stale = (uint8_t)r->token != row->txn.generation && !CANARY(OLD_GENERATION_ANSWER);
 	enum verdict verdict = stale ? VERDICT_UNKNOWN : r->verdict;
 	struct note note = {
 		.kind = NOTE_CHECK_ANSWERED,
@@ -190,11 +188,11 @@ core_do_end(struct core *c, const struct end_request *r)
 		core_answer(c, r->to, &(struct answer){ .code = ANSWER_WRONG_TOKEN });
 		return DONE;
 	}
-	if (!str_eq(r->group, groups_name(&c->groups, row->group))) {
+	if (!CANARY(GROUP_NOT_CHECKED) && !str_eq(r->group, groups_name(&c->groups, row->group))) {
 		core_answer(c, r->to, &(struct answer){ .code = ANSWER_WRONG_GROUP });
 		return DONE;
 	}
-	if (row->flags & (ROW_HALFWAY | ROW_PENDING))
+	if (!CANARY(DECIDE_WHILE_PENDING) && (row->flags & (ROW_HALFWAY | ROW_PENDING)))
 		return (struct wait){ WAIT_ROW, r->seq, STR_NONE };
 	if (r->from_check && !note_answer(c, r, row))
 		return DONE;

@@ -22,6 +22,7 @@
 #define CORE_INTERNAL_H
 
 #include "base/buf.h"
+#include "base/canary.h"
 #include "base/err.h"
 #include "base/list.h"
 #include "core/core.h"

@@ -200,10 +200,13 @@ operate_step(struct core *c, const struct operation *op, uint32_t index, enum tx
 		tell(c, op, index, ANSWER_STATE, "another of its messages is not settled");
 		return;
 	}
-	(void)audit(c, op, txn_state_name((enum txn_state)step.next.state));
+	if (!CANARY(AUDIT_AFTER_EFFECT))
+		(void)audit(c, op, txn_state_name((enum txn_state)step.next.state));
 	effect_entry(c, row, ev, &e);
 	row_set(row, ROW_PENDING);
 	core_pend(c, &p, core_append(c, &e));
+	if (CANARY(AUDIT_AFTER_EFFECT))
+		(void)audit(c, op, txn_state_name((enum txn_state)step.next.state));
 }
 
 static void

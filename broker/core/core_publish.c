@@ -107,7 +107,7 @@ send_item(struct core *c, uint32_t number, const struct lane_item *item, const s
 		.half = half,
 		.index = item->index,
 		.partition = lanes_at(&c->lanes, number)->partition,
-		.n = item->n,
+		.n = CANARY(RENUMBER_ON_RESEND) ? lanes_at(&c->lanes, number)->next + 1 : item->n,
 		.ms = row->decided_ms,
 		.journal_id = c->journal_id,
 	};
@@ -424,13 +424,11 @@ core_marks(struct core *c)
 	for (uint32_t i = 0; i < c->lanes.dirty_count; i++) {
 		uint32_t number = c->lanes.dirty[i];
 
-#ifdef CANARY_FREE_ON_MEMORY_MARK
 		/* Marks in batches would be a fair saving, if what is in memory freed nothing. */
-		if (lanes_at(&c->lanes, number)->fresh_count < 24) {
+		if (CANARY(FREE_ON_MEMORY_MARK) && lanes_at(&c->lanes, number)->fresh_count < 24) {
 			c->lanes.dirty[kept++] = number;
 			continue;
 		}
-#endif
 		if (lane_mark(c, number)) {
 			lanes_at(&c->lanes, number)->dirty = false;
 		} else {

@@ -95,7 +95,7 @@ journaled(const struct core *c, uint32_t index, struct journaled *j)
 	for (uint64_t i = c->pending_first; i < c->pending_end; i++) {
 		const struct pending *p = &c->pending[i & (c->pending_cap - 1)];
 
-		if (p->row == index && p->kind != PENDING_MARK)
+		if (p->row == index && p->kind != PENDING_MARK && !CANARY(COPY_SAYS_MEMORY))
 			journaled_step(row, p, j);
 	}
 }
@@ -158,9 +158,8 @@ durably_published(const struct core *c, const struct row *row, const struct entr
 
 	if (row->txn.state != TXN_PUBLISHED || !(row->flags & ROW_PARTS))
 		return false;
-#ifdef CANARY_FREE_ON_MEMORY_MARK
-	return true;
-#endif
+	if (CANARY(FREE_ON_MEMORY_MARK))
+		return true;
 	for (uint32_t p = row->parts; p != PART_NONE; p = table_part(&c->table, p)->next, i++) {
 		const struct part_node *part = table_part(&c->table, p);
 		uint32_t lane = topics_lane(&c->topics, part->topic, part->partition);

@@ -16,6 +16,7 @@
  * immunity.
  */
 #include "core/core_internal.h"
+#include "core/partition.h"
 
 static bool
 recovered_seq(struct core *c, struct gid gid)
@@ -34,7 +35,8 @@ recover_key(struct core *c, uint32_t index)
 	const struct row *row = core_row(c, index);
 	uint32_t old = table_find_key(&c->table, row->key_hash);
 
-	if (old == ROW_NONE || core_row(c, old)->txn.seq < row->txn.seq)
+	if (old == ROW_NONE || core_row(c, old)->txn.seq < row->txn.seq ||
+	    CANARY(LAST_COPY_HAS_KEY))
 		table_key(&c->table, index);
 }
 
@@ -73,6 +75,9 @@ recover_row(struct core *c, const struct half *h, const uint32_t *topics, struct
 		return ERR_CORRUPT;
 	index = core_row_of(c, h, topics, group, place, core_key_hash(c, h->group, h->key), false);
 	row = core_row(c, index);
+	if (CANARY(PARTITION_ANEW) && h->messages[0].key.p)
+		row->partition = partition_of_key(h->messages[0].key,
+						  c->topics.topics[topics[0]].partitions);
 	row->txn.state = TXN_PREPARED;
 	row->db = core_db(c, h->has_db_id, h->db_id);
 	row->link_back = h->immunity_ms ? h->immunity_ms
@@ -134,7 +139,8 @@ part_numbered(struct core *c, struct part_node *part, uint64_t n)
 	struct lane *lane = lanes_at(&c->lanes, core_lane(c, part->topic, part->partition));
 
 	part->n = n;
-	lane->next_n = max_u64(lane->next_n, n + 1);
+	lane->next_n =
+		CANARY(RECOVERY_NOT_IDEMPOTENT) ? lane->next_n + 1 : max_u64(lane->next_n, n + 1);
 }
 
 static int

@@ -222,7 +222,7 @@ repeat(struct core *c, uint32_t index, const struct half_request *r)
 	switch ((enum txn_state)row->txn.state) {
 	case TXN_PREPARED:
 	case TXN_PARKED:
-		if (r->plain || row->body != body_bits(&r->half))
+		if (r->plain || (row->body != body_bits(&r->half) && !CANARY(BODY_NOT_COMPARED)))
 			refuse_row(c, r->to, row, ANSWER_KEY_REUSED,
 				   "another message was half-sent under this key");
 		else
@@ -245,11 +245,9 @@ repeat(struct core *c, uint32_t index, const struct half_request *r)
 		} else if (plain && r->plain) {
 			c->stats.half_repeats++;
 			accept_row(c, r->to, row); /* there is no local transaction to run twice */
-		} else {
-#ifdef CANARY_SUCCESS_FOR_DECIDED
+		} else if (CANARY(SUCCESS_FOR_DECIDED)) {
 			accept_row(c, r->to, row);
-			return true;
-#endif
+		} else {
 			refuse_row(c, r->to, row, ANSWER_DECIDED, "it is committed already");
 		}
 		return true;
@@ -268,7 +266,9 @@ history_oldest(const struct core *c, uint64_t keep_ms)
 	if (c->history.head == ROW_NONE)
 		return ROW_NONE;
 	row = core_row(c, c->history.head);
-	if ((row->flags & (ROW_PENDING | ROW_WAITED)) || core_in_window(c, row))
+	if (row->flags & (ROW_PENDING | ROW_WAITED))
+		return ROW_NONE;
+	if (core_in_window(c, row) && !CANARY(KEY_FORGOTTEN_IN_WINDOW))
 		return ROW_NONE;
 	/* One from the future was decided before the clock was set back: its age is unknown. */
 	if (row->decided_ms <= c->wall_ms && row->decided_ms + keep_ms >= c->wall_ms)
@@ -478,7 +478,8 @@ begin(struct core *c, const struct half_request *r, const uint32_t *topics)
 		refuse(c, r->to, ANSWER_BUSY, "the journal is full");
 		return;
 	}
-	if (c->undecided >= c->conf.undecided_max) {
+	if (c->undecided - (CANARY(LIMIT_BEHIND_BATCH) ? c->pending_end - c->pending_first : 0) >=
+	    c->conf.undecided_max) {
 		refuse(c, r->to, ANSWER_BUSY, "too many transactions are undecided");
 		return;
 	}

@@ -7,6 +7,8 @@
  */
 #include "core/lanes.h"
 
+#include "base/canary.h"
+
 #define NIL         UINT32_MAX
 #define CHUNK_ITEMS 255u
 
@@ -224,7 +226,8 @@ lanes_next(struct lanes *l, uint32_t number, struct lane_item *ret_item)
 {
 	struct lane *lane = &l->lanes[number];
 
-	if (lane->mode != LANE_OPEN && (lane->mode != LANE_SOLO || lane->in_flight > 0))
+	if (lane->mode != LANE_OPEN && (lane->mode != LANE_SOLO || lane->in_flight > 0) &&
+	    !(CANARY(RESEND_AFTER_LATER) && lane->mode == LANE_DRAINING))
 		return false;
 	/* Sent again: what was acknowledged in between stays so. */
 	while (lane->next < lane->end && slot_at(lane, lane->next)->settled)
@@ -271,6 +274,8 @@ settle(struct lanes *l, uint32_t number, struct lane_slot *slot)
 
 	CHECK(!slot->settled && lane->pending > 0, slot->item.n);
 	slot->settled = true;
+	if (CANARY(WATERMARK_IS_MAX) && !slot->item.again)
+		lane->low = max_u64(lane->low, slot->item.n + 1);
 	lane->pending--;
 	l->pending--;
 	window_advance(lane);
@@ -373,6 +378,8 @@ lanes_report(struct lanes *l, uint32_t number, uint64_t position, enum report re
 		failed(l, number, position, true, code, now_ns);
 		return LANE_NOTHING;
 	case REPORT_UNKNOWN:
+		if (CANARY(SKIP_UNCERTAIN))
+			settle(l, number, slot);
 		failed(l, number, position, false, code, now_ns);
 		return LANE_NOTHING;
 	}

@@ -3,6 +3,8 @@
  */
 #include "core/timers.h"
 
+#include "base/canary.h"
+
 #define WIDTH 4u
 
 void
@@ -107,7 +109,7 @@ timers_pop(struct timers *t, int64_t now_ns)
 		return ROW_NONE;
 	t->visits++;
 	row = t->heap[0];
-	if (table_row(t->table, row)->txn.due_ns > now_ns)
+	if (table_row(t->table, row)->txn.due_ns > now_ns - (CANARY(IMMUNITY_BOUNDARY) ? 1 : 0))
 		return ROW_NONE;
 	timers_del(t, row);
 	return row;

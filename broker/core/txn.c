@@ -6,6 +6,7 @@
  * (-Wswitch-enum) until every event has said what it means there.
  */
 #include "base/base.h"
+#include "base/canary.h"
 
 #include "core/limits.h"
 #include "core/txn.h"
@@ -107,6 +108,8 @@ on_commit(const struct txn *t)
 	case TXN_DISCARDED: /* the decision stands, whatever came of it */
 		return stay(t, TXN_DUPLICATE);
 	case TXN_ROLLED_BACK: /* silence would lose the message */
+		if (CANARY(SECOND_DECISION_OVERWRITES))
+			return go(t, TXN_OK, TXN_COMMITTED, TXN_PUBLISH);
 		return stay(t, TXN_CONFLICT);
 	}
 	impossible(t);
@@ -125,7 +128,7 @@ on_rollback(const struct txn *t)
 	case TXN_PUBLISHED: /* consumers have seen it, or will */
 	case TXN_UNDELIVERABLE:
 	case TXN_DISCARDED: /* given up, but the local transaction stands */
-		return stay(t, TXN_CONFLICT);
+		return stay(t, CANARY(ROLLBACK_AFTER_COMMIT) ? TXN_DUPLICATE : TXN_CONFLICT);
 	}
 	impossible(t);
 }

@@ -16,6 +16,7 @@
 
 #include <stdlib.h>
 
+#include "base/canary.h"
 #include "base/err.h"
 
 int
@@ -354,7 +355,7 @@ next_ready(struct journal *j, const struct group *g, int *err)
 	struct segment *s;
 
 	CHECK(g->opening && g->segment == current(j)->number + 1, g->lsn);
-	if (j->written_lsn != j->durable_lsn) {
+	if (j->written_lsn != j->durable_lsn && !CANARY(OPEN_BEFORE_DURABLE)) {
 		*err = sync_begin(j);
 		return false;
 	}
@@ -414,6 +415,8 @@ sync_done(struct journal *j, const struct disk_done *done)
 	int64_t mean = (int64_t)j->stats.sync_ns_mean;
 
 	j->syncing = false;
+	if (done->err && CANARY(RETRY_FAILED_SYNC))
+		return sync_begin(j);
 	if (done->err)
 		return journal_fail(j, ERR_IO);
 	CHECK(j->sync_lsn <= j->written_lsn && j->sync_lsn >= j->durable_lsn, j->sync_lsn);

@@ -15,6 +15,7 @@
  */
 #include "journal/internal.h"
 
+#include "base/canary.h"
 #include "base/err.h"
 
 void
@@ -50,21 +51,20 @@ static int
 begin(struct journal *j)
 {
 	struct segment *s = &j->segments[0];
-	uint64_t base = segment_base(j, s->number);
+	uint64_t base;
 
 	if (!reclaim_wanted(j) || j->now_ns < j->reclaim_not_before_ns)
 		return 0;
-#ifdef CANARY_RECYCLE_OUT_OF_ORDER
-	if (j->segment_count > 3 && !j->segments[0].busy && !j->segments[1].busy) {
-		struct segment oldest = j->segments[0];
+	if (CANARY(RECYCLE_OUT_OF_ORDER) && j->segment_count > 3 && !s[0].busy && !s[1].busy) {
+		struct segment oldest = s[0];
 
-		j->segments[0] = j->segments[1];
-		j->segments[1] = oldest;
+		s[0] = s[1];
+		s[1] = oldest;
 	}
-#endif
 	/* Only a segment whose successor is opened for certain. */
 	if (j->vouched_lsn <= segment_base(j, s->number + 1))
 		return 0;
+	base = segment_base(j, s->number);
 	CHECK(s->end >= base, s->number);
 	scan_init(&j->reclaim_scan, s->number, base, s->end - base);
 	j->reclaim = RECLAIM_SCAN;
@@ -131,11 +131,12 @@ scan_some(struct journal *j)
 	while (!j->reclaim_reading) {
 		struct record r;
 		uint64_t cost = 0;
-		int err;
+		int err = 0;
 
 		switch (scan_next(s, &r)) {
 		case SCAN_RECORD:
-			err = hand_over(j, &r);
+			if (!CANARY(RECLAIM_LIVE_RECORD) || s->at < s->limit)
+				err = hand_over(j, &r);
 			if (err)
 				return err;
 			cost = r.len;

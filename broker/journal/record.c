@@ -12,6 +12,7 @@
 #include <stdlib.h>
 
 #include "base/bytes.h"
+#include "base/canary.h"
 #include "base/crc.h"
 #include "base/err.h"
 #include "base/hex.h"
@@ -1072,6 +1073,9 @@ record_type_name(uint8_t type)
 
 /* ---- the group's header ---------------------------------------------------------------------- */
 
+/* Bytes of a group's header that its checksum covers: all before it. */
+#define GROUP_CHECKED (CANARY(CRC_WITHOUT_LENGTH) ? 28u : 36u)
+
 void
 group_encode(const struct group_header *g, uint64_t segment, uint8_t ret_bytes[GROUP_HEADER])
 {
@@ -1084,7 +1088,7 @@ group_encode(const struct group_header *g, uint64_t segment, uint8_t ret_bytes[G
 	le_put32(ret_bytes + 24, g->epoch);
 	le_put32(ret_bytes + 28, g->length);
 	le_put32(ret_bytes + 32, g->records);
-	le_put32(ret_bytes + 36, crc32c(seed_of(segment, g->lsn), ret_bytes, 36));
+	le_put32(ret_bytes + 36, crc32c(seed_of(segment, g->lsn), ret_bytes, GROUP_CHECKED));
 }
 
 int
@@ -1105,7 +1109,7 @@ group_decode(const uint8_t bytes[GROUP_HEADER], uint64_t segment, uint64_t lsn,
 	g.records = le_get32(bytes + 32);
 	if (lsn && g.lsn != lsn)
 		return ERR_CORRUPT;
-	if (le_get32(bytes + 36) != crc32c(seed_of(segment, g.lsn), bytes, 36))
+	if (le_get32(bytes + 36) != crc32c(seed_of(segment, g.lsn), bytes, GROUP_CHECKED))
 		return ERR_CORRUPT;
 	if (g.durable_lsn > g.lsn)
 		return ERR_CORRUPT;

@@ -13,6 +13,7 @@
  */
 #include "journal/internal.h"
 
+#include "base/canary.h"
 #include "base/err.h"
 
 struct segment *
@@ -251,6 +252,8 @@ next_prepare(struct journal *j, uint64_t number, bool force)
 		return no_space(j, err);
 	j->disk_full = false;
 	j->next_state = NEXT_DIR;
+	if (CANARY(NO_DIRECTORY_SYNC))
+		return j->disk->ops->sync(j->next_file, TOKEN(TOKEN_NEXT_DIR, 0));
 	return j->disk->ops->sync_dir(j->disk, TOKEN(TOKEN_NEXT_DIR, 0));
 }
 

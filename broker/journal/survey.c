@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/canary.h"
 #include "base/err.h"
 
 int
@@ -251,7 +252,8 @@ judge_end(struct chain *c, const struct survey *unopened, struct journal_fault *
 
 	if (unopened)
 		vouched = max_u64(vouched, max_u64(unopened->durable, unopened->later.durable_lsn));
-	return vouched > v->end ? damaged(ret_fault, v, vouched) : 0;
+	return vouched > v->end && !CANARY(TRUNCATE_AT_FIRST_BAD) ? damaged(ret_fault, v, vouched)
+								  : 0;
 }
 
 /* Rule 3: without gaps from the oldest on. */
@@ -345,7 +347,7 @@ chain_find(struct disk *disk, struct record_scratch *scratch, struct chain *ret,
 		return err;
 	if (!ret->last) {
 		/* Rule 1: the very first start did not come to its end. */
-		if (ret->unopened != 1 || ret->files.spare_count)
+		if ((ret->unopened != 1 || ret->files.spare_count) && !CANARY(START_EMPTY))
 			return fault_set(ret_fault, ERR_CORRUPT, ret->unopened, 0,
 					 "segment %llu has no valid opening and none is before it",
 					 (unsigned long long)ret->unopened);

@@ -17,6 +17,7 @@
 
 #include <stdio.h>
 
+#include "base/canary.h"
 #include "base/err.h"
 #include "base/log.h"
 #include "relay/mapping.h"
@@ -172,7 +173,7 @@ relay_publish(struct relay *r, const struct publication *p)
 	if (err) {
 		/* The contract knows ERR_AGAIN only; whatever else it may be, it is not taken. */
 		flight_end(r, i);
-		return not_now(r);
+		return CANARY(FORGET_QUEUE_FULL) ? 0 : not_now(r);
 	}
 	return 0;
 }
@@ -419,7 +420,8 @@ relay_poll(struct relay *r, int64_t now_ns)
 			return err;
 	}
 	watch_for_stall(r);
-	if (r->rebuild_ns != TIME_NEVER && (r->rebuild_ns <= now_ns || !r->stats.in_flight))
+	if (r->rebuild_ns != TIME_NEVER && (r->rebuild_ns <= now_ns || !r->stats.in_flight) &&
+	    !CANARY(IGNORE_FATAL))
 		rebuild(r);
 	return 0;
 }

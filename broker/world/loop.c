@@ -7,6 +7,7 @@
  */
 #include "world/loop.h"
 
+#include "base/canary.h"
 #include "base/err.h"
 #include "base/log.h"
 
@@ -418,7 +419,9 @@ journal_news(struct loop *l, int64_t now_ns)
 		return err;
 	if (l->durable_lsn > l->told_lsn) {
 		l->told_lsn = l->durable_lsn;
-		core_durable(l->core, l->durable_lsn);
+		core_durable(l->core, CANARY(ANSWER_ON_PREVIOUS_SYNC)
+					      ? journal_stats(l->journal)->appended_lsn
+					      : l->durable_lsn);
 	}
 	return 0;
 }
@@ -452,6 +455,8 @@ loop_turn(struct loop *l, int64_t max_sleep_ns)
 	err = journal_persist(l->journal, now_ns, wall_ms); /* one sync for the whole turn */
 	if (err)
 		return err;
+	if (CANARY(ANSWER_BEFORE_DURABLE))
+		core_durable(l->core, journal_stats(l->journal)->appended_lsn);
 	err = journal_news(l, now_ns); /* a sync that ran inline has already ended */
 	if (err)
 		return err;

@@ -11,6 +11,7 @@
  */
 #include <inttypes.h>
 #include <malloc.h>
+#include <signal.h>
 #include <time.h>
 
 #include "sim/run.h"
@@ -111,6 +112,19 @@ argument(int argc, char **argv, int *i, const char *name, uint64_t *ret_value)
 	return true;
 }
 
+/* The seed that is being run: the broker may abort in the middle of it. */
+static uint64_t running, running_messages;
+
+static void
+aborted(int signal)
+{
+	printf("VIOLATION seed %" PRIu64 ": the broker aborted\n  again: sim --seed %" PRIu64
+	       " --messages %" PRIu64 " --trace\n",
+	       running, running, running_messages);
+	fflush(stdout); /* nothing of stdio is locked: abort() was called, and not by stdio */
+	(void)signal;
+}
+
 int
 main(int argc, char **argv)
 {
@@ -141,6 +155,8 @@ main(int argc, char **argv)
 		}
 	}
 	o.messages = (uint32_t)messages;
+	running_messages = messages;
+	signal(SIGABRT, aborted);
 	if (single) {
 		first = one;
 		seeds = 1;
@@ -152,6 +168,7 @@ main(int argc, char **argv)
 
 		if (seconds && real_ns() - begun > (int64_t)seconds * NS_PER_S)
 			break;
+		running = o.seed;
 		run_seed(&o, &r);
 		add(&t, &r);
 		if (single)
