@@ -559,10 +559,12 @@ cross_check(struct loader *l)
 	if (j->segment_bytes % 4096)
 		fault(l, origin_of(c, "journal.segment"),
 		      "journal.segment must be a multiple of 4KiB");
-	if (j->segment_bytes < (uint64_t)c->loop.core.message_bytes + (1u << 20))
+	if (j->segment_bytes / JOURNAL_RECORD_SHARE <
+	    (uint64_t)c->loop.core.message_bytes + LIMIT_RECORD_MORE)
 		fault(l, origin_of(c, "journal.segment"),
-		      "journal.segment must hold the largest message: at least limits.message + "
-		      "1MiB");
+		      "journal.segment must be at least %u times (limits.message + %uKiB): a "
+		      "record may be no longer than such a part of it",
+		      JOURNAL_RECORD_SHARE, LIMIT_RECORD_MORE >> 10);
 	if (j->quota_bytes / 4 < j->segment_bytes)
 		fault(l, origin_of(c, "journal.quota"),
 		      "journal.quota must hold at least 4 segments "

@@ -44,10 +44,10 @@ const struct config_key config_keys[] = {
 	{ "http.admin.write", CONFIG_BOOL, "false", 0, 0, 1, AT(http_admin_write),
 	  "Let operators decide, resume and discard over HTTP, from loopback only." },
 
-	{ "journal.quota", CONFIG_SIZE, "20GiB", 4 * MIB, 1024 * TIB, 1,
+	{ "journal.quota", CONFIG_SIZE, "20GiB", 8 * MIB, 1024 * TIB, 1,
 	  AT(loop.journal.quota_bytes), "Disk space of all segments and spares together." },
-	{ "journal.segment", CONFIG_SIZE, "64MiB", MIB, 4 * GIB, 1, AT(loop.journal.segment_bytes),
-	  "Size of a segment of a new journal." },
+	{ "journal.segment", CONFIG_SIZE, "64MiB", 2 * MIB, 4 * GIB, 1,
+	  AT(loop.journal.segment_bytes), "Size of a segment of a new journal." },
 	{ "journal.cache", CONFIG_SIZE, "32MiB", 0, TIB, 1, AT(loop.journal.cache_bytes),
 	  "Recently written groups kept in memory." },
 	{ "journal.align", CONFIG_SIZE, "0", 0, 64 * KIB, 1, AT(loop.journal.align),
@@ -82,7 +82,7 @@ const struct config_key config_keys[] = {
 	{ "shutdown.timeout", CONFIG_DURATION, "10s", 0, HOUR, 1, AT(shutdown_timeout_ns),
 	  "How long a stopping daemon waits for answers and publications." },
 
-	{ "limits.message", CONFIG_SIZE, "4MiB", KIB, 64 * MIB, 1, AT(loop.core.message_bytes),
+	{ "limits.message", CONFIG_SIZE, "4MiB", KIB, 15 * MIB, 1, AT(loop.core.message_bytes),
 	  "Plain value, key and headers of one message together." },
 	{ "limits.connections", CONFIG_COUNT, "10000", 1, 1000000, 1,
 	  AT(loop.remoting.connections_max), "Connections of producers." },

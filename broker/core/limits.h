@@ -20,6 +20,8 @@
 #define LIMIT_HEADERS 1024	     /* of one message.  REFUSED                         */
 #define LIMIT_MESSAGES 256	     /* of one transaction.  REFUSED                     */
 #define LIMIT_EDGE_BYTES 8192	     /* what an edge keeps with a half.  REFUSED          */
+#define LIMIT_RECORD_MORE (512u << 10) /* a half message's record, also as a copy: at most so
+					much beyond limits.message; a frame's slack is in it  */
 #define LIMIT_REASON_BYTES 1024	     /* an operator's.  REFUSED                          */
 #define LIMIT_WHO_BYTES 128	     /* cut short                                        */
 #define LIMIT_TOPICS 10000	     /* of the catalogue.  BUSY                          */

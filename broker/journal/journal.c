@@ -159,7 +159,7 @@ record_room(struct journal *j, size_t need)
 uint64_t
 journal_state_max(const struct journal *j)
 {
-	return j->segment_bytes / 4;
+	return j->segment_bytes / JOURNAL_RECORD_SHARE;
 }
 
 /*

@@ -19,6 +19,9 @@
 #include "core/entry.h"
 #include "world/disk.h"
 
+/* A record, and a group of them, may be such a part of a segment. */
+#define JOURNAL_RECORD_SHARE 4u
+
 struct journal;
 
 struct journal_conf {

@@ -31,8 +31,8 @@ set_geometry(struct journal *j, uint64_t segment_bytes)
 	CHECK(segment_bytes >= SEGMENT_MIN, segment_bytes);
 	j->segment_bytes = segment_bytes;
 	j->segments_max = n > SEGMENTS_MIN ? n : SEGMENTS_MIN;
-	j->group_max = (uint32_t)min_u64(GROUP_MAX, segment_bytes / 4);
-	j->record_max = segment_bytes / 4;
+	j->group_max = (uint32_t)min_u64(GROUP_MAX, segment_bytes / JOURNAL_RECORD_SHARE);
+	j->record_max = segment_bytes / JOURNAL_RECORD_SHARE;
 	if (j->record_max > UINT32_MAX / 2)
 		j->record_max = UINT32_MAX / 2;
 }

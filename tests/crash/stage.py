@@ -33,7 +33,7 @@ class Round:
 		own = {"kafka.bootstrap.servers": bootstrap or self.kafka.address, "kafka.max.in.flight": 1,
 		       "kafka.linger.ms": 60,	# a longer way to Kafka: most kills then find commits on it
 		       "listen.address": "127.0.0.1:%d" % self.port, "check.immunity": "300ms", "check.interval": "300ms",
-		       "check.backoff": 1, "check.max": 1000000, "journal.segment": "2MiB", "limits.message": "256KiB",
+		       "check.backoff": 1, "check.max": 1000000, "journal.segment": "3MiB", "limits.message": "256KiB",
 		       "journal.quota": "256MiB", "idempotency.window": "1h", "shutdown.timeout": "30s"}
 		own.update({name.replace("__", "."): value for name, value in settings.items()})
 		self.daemon = lab.Daemon(args.daemon, self.folder / "daemon")

@@ -330,7 +330,7 @@ START_TEST(values_outside_their_type_are_refused)
 		"broker.name =",
 		"data.dir =",
 		"shard = 65536",
-		"limits.message = 65MiB",
+		"limits.message = 16MiB",
 		"topic.map. = x",
 		"topic.map.a = x y",
 		"topic.map.a =",
@@ -347,21 +347,18 @@ END_TEST
 START_TEST(settings_must_go_together)
 {
 	static const char *const wrong[] = {
-		"journal.segment = 4MiB",
-		"journal.quota = 255MiB",
-		"journal.segment = 65537KiB",
-		"limits.message = 64MiB",
-		"check.interval = 11m",
-		"check.interval.max = 29s",
-		"listen.vip = true\nlisten.address = 127.0.0.1:2",
-		"http.address = 127.0.0.1:9876",
-		"kafka.message.max.bytes = 5000",
+		"journal.segment = 17MiB",       "journal.quota = 255MiB",
+		"journal.segment = 65537KiB",    "journal.segment = 60MiB\nlimits.message = 15MiB",
+		"journal.segment = 2MiB",        "check.interval = 11m",
+		"check.interval.max = 29s",      "listen.vip = true\nlisten.address = 127.0.0.1:2",
+		"http.address = 127.0.0.1:9876", "kafka.message.max.bytes = 5000",
 		"journal.align = 256B",
 	};
 
 	for (size_t i = 0; i < ARRAY_LEN(wrong); i++)
 		ck_assert_msg(load(wrong[i], NULL, NULL) == ERR_CONFIG, "%s", wrong[i]);
-	ck_assert_int_eq(load("journal.segment = 8MiB\njournal.quota = 32MiB\n", NULL, NULL), 0);
+	ck_assert_int_eq(load("journal.segment = 18MiB\njournal.quota = 72MiB\n", NULL, NULL), 0);
+	ck_assert_int_eq(load("limits.message = 15MiB", NULL, NULL), 0);
 }
 END_TEST
 

@@ -9,6 +9,7 @@
 #include "base/bytes.h"
 #include "base/err.h"
 #include "journal/record.h"
+#include "remoting/limits.h"
 #include "unit.h"
 
 static uint64_t rng_state;
@@ -639,6 +640,40 @@ START_TEST(a_pair_costs_at_most_128_bytes_beyond_what_was_sent)
 }
 END_TEST
 
+/*
+ * A user would lose: every large message, refused for good by a daemon whose configuration allows
+ * it.  The check of journal.segment counts on LIMIT_RECORD_MORE.
+ */
+START_TEST(no_half_is_longer_than_the_configuration_counts_on)
+{
+	static uint8_t filler[LIMIT_EDGE_BYTES];
+	uint32_t message_bytes = 4u << 20;
+	struct half h = random_half();
+	struct entry e = { .type = ENTRY_HALF };
+	size_t most;
+
+	h.group = str_from(filler, LIMIT_GROUP_BYTES);
+	h.key = str_from(filler, LIMIT_KEY_BYTES);
+	h.from = str_from(filler, LIMIT_WHO_BYTES);
+	h.edge = str_from(filler, LIMIT_EDGE_BYTES);
+	for (h.count = 1; h.count <= LIMIT_MESSAGES; h.count += LIMIT_MESSAGES - 1) {
+		/* one may be as long as limits.message, several as their frame */
+		size_t all = message_bytes + (h.count > 1 ? LIMIT_FRAME_SLACK : 0);
+
+		for (uint32_t i = 0; i < h.count; i++) {
+			messages[i] =
+				(struct message){ .topic = str_from(filler, LIMIT_TOPIC_BYTES) };
+			messages[i].value.n = all / h.count;
+		}
+		messages[0].value.n += all % h.count;
+		e.half.half = h;
+		most = record_bound(&e) + record_copy_bound(&h);
+		ck_assert_uint_gt(most, message_bytes);
+		ck_assert_uint_le(most, message_bytes + LIMIT_RECORD_MORE);
+	}
+}
+END_TEST
+
 int
 main(void)
 {
@@ -649,5 +684,6 @@ main(void)
 	tcase_add_test(t, hostile_bodies_are_refused_and_nothing_is_overrun);
 	tcase_add_test(t, a_group_header_is_of_one_place_only);
 	tcase_add_test(t, a_pair_costs_at_most_128_bytes_beyond_what_was_sent);
+	tcase_add_test(t, no_half_is_longer_than_the_configuration_counts_on);
 	return unit_run_case("record", t);
 }
