@@ -251,10 +251,12 @@ journal_append(struct journal *j, const struct entry *e, struct place *ret_place
 
 	CHECK(e->type != ENTRY_STATE, e->type);
 	CHECK(j->started, e->type);
-	if (j->err)
-		return j->err;
-	*ret_place = (struct place){ 0, 0 };
 	need = record_bound(e);
+	if (j->err) {
+		*ret_place = (struct place){ j->tail_lsn, (uint32_t)need };
+		return 0;
+	}
+	*ret_place = (struct place){ 0, 0 };
 	/* It must fit again when it is copied forward, with all that is known of it by then. */
 	if (need + (e->type == ENTRY_HALF ? record_copy_bound(&e->half.half) : 0) > j->record_max)
 		return ERR_TOOBIG;
@@ -263,15 +265,13 @@ journal_append(struct journal *j, const struct entry *e, struct place *ret_place
 		int err = spares_keep(j);
 
 		if (err)
-			return journal_fail(j, err);
+			journal_fail(j, err);
 		if (!journal_has_room(j))
 			return ERR_FULL;
 	}
 	if (lazy && scarce(j))
 		return 0;
 	p = record_room(j, need);
-	if (j->err)
-		return j->err;
 	len = record_encode(e, p);
 	CHECK(len <= need, j->tail_lsn);
 	*ret_place = take_record(j, p, len);

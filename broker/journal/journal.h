@@ -9,8 +9,9 @@
  * first.  An LSN is a byte position: segment number x segment size + offset.  JOURNAL.md has
  * the bytes, the rule for "this record is valid", and recovery as numbered steps.
  *
- * One thread; the disk seam is the only thing it talks to.  It never logs.  ERR_IO and
- * ERR_CORRUPT from any call are final: the caller says so and ends the process.
+ * One thread; the disk seam is the only thing it talks to.  It never logs.  What ends
+ * journal_persist(), journal_poll() or journal_sync() is final (ERR_IO, ERR_CORRUPT, ...): the
+ * caller says so and ends the process.
  */
 #ifndef JOURNAL_H
 #define JOURNAL_H
@@ -83,7 +84,9 @@ struct journal *journal_free(struct journal *j);
 
 /*
  * Encodes E into the open group.  0 with its place, ERR_FULL (see ports.append), ERR_TOOBIG
- * when it cannot fit a segment.
+ * when it cannot fit a segment.  After a failure nothing is remembered any more and 0 comes all the
+ * same, with a place that never gets durable: journal_persist() or journal_poll() of the same turn
+ * says what failed, and nothing leaves before.
  */
 int journal_append(struct journal *j, const struct entry *e, struct place *ret_place) MUSTUSE;
 /* Is E, of the class that may be refused, to be taken now? */

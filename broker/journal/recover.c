@@ -409,5 +409,6 @@ journal_start(struct journal *j, uint64_t wall_ms)
 		return journal_fail(j, err);
 	j->started = true;
 	j->idle_since_ns = j->now_ns;
-	return spares_keep(j);
+	err = spares_keep(j);
+	return err ? journal_fail(j, err) : 0;
 }

@@ -309,6 +309,7 @@ begin(struct disk_sim *d, enum pending_kind kind, uint64_t token, struct inode *
 	p->order = d->order++;
 	p->delay = d->knobs.delay_max ? (uint32_t)(draw(d) % (d->knobs.delay_max + 1)) : 0;
 	p->inode = inode;
+	p->err = strikes(d, &d->knobs.fail_end) ? ERR_IO : 0;
 	if (inode)
 		inode->refs++;
 	if (d->wake)
@@ -426,6 +427,12 @@ alive(const struct disk_file *f)
 	return !f->disk->stopped && f->life == f->disk->life;
 }
 
+static bool
+refused(struct disk_sim *d)
+{
+	return strikes(d, &d->knobs.refuse);
+}
+
 static int
 sim_lock(struct disk *disk)
 {
@@ -433,6 +440,8 @@ sim_lock(struct disk *disk)
 
 	if (d->stopped)
 		return ERR_IO;
+	if (refused(d))
+		return ERR_SYSTEM;
 	if (d->locked)
 		return ERR_LOCKED;
 	d->locked = true;
@@ -446,6 +455,8 @@ sim_list(struct disk *disk, void (*each)(void *arg, const char *name, uint64_t s
 
 	if (d->stopped)
 		return ERR_IO;
+	if (refused(d))
+		return ERR_SYSTEM;
 	for (size_t i = 0; i < d->now.count; i++)
 		each(arg, d->now.names[i].text, d->now.names[i].inode->size);
 	return 0;
@@ -461,6 +472,8 @@ sim_open(struct disk *disk, const char *name, bool create, struct disk_file **re
 
 	if (d->stopped)
 		return ERR_IO;
+	if (refused(d))
+		return ERR_SYSTEM;
 	if (create && n)
 		return ERR_EXISTS;
 	if (!create && !n)
@@ -487,6 +500,8 @@ sim_size(struct disk_file *f, uint64_t *ret_size)
 {
 	if (!alive(f))
 		return ERR_IO;
+	if (refused(f->disk))
+		return ERR_SYSTEM;
 	*ret_size = f->inode->size;
 	return 0;
 }
@@ -521,6 +536,8 @@ sim_reserve(struct disk_file *f, uint64_t len)
 
 	if (!alive(f) || !step(d))
 		return ERR_IO;
+	if (refused(d))
+		return ERR_SYSTEM;
 	d->counts.reserves++;
 	if (strikes(d, &d->knobs.fail_reserve) || !fits(d, f->inode, len))
 		return ERR_NOSPACE;
@@ -536,6 +553,8 @@ sim_allocate(struct disk_file *f, uint64_t len, uint64_t token)
 
 	if (!alive(f) || !step(d))
 		return ERR_IO;
+	if (refused(d))
+		return ERR_SYSTEM;
 	d->counts.allocates++;
 	p = begin(d, PENDING_ALLOCATE, token, f->inode);
 	p->delay += d->knobs.allocate_delay;
@@ -557,12 +576,14 @@ sim_read(struct disk_file *f, uint64_t offset, void *buf, size_t len, uint64_t t
 
 	if (!alive(f))
 		return ERR_IO;
+	if (refused(d))
+		return ERR_SYSTEM;
 	d->counts.reads++;
 	p = begin(d, PENDING_READ, token, f->inode);
 	p->offset = offset;
 	p->buf = buf;
 	p->len = len;
-	p->err = strikes(d, &d->knobs.fail_read) ? ERR_IO : 0;
+	p->err = strikes(d, &d->knobs.fail_read) ? ERR_IO : p->err;
 	p->flip = strikes(d, &d->knobs.flip_read);
 	return 0;
 }
@@ -601,12 +622,14 @@ sim_sync(struct disk_file *f, uint64_t token)
 
 	if (!alive(f) || !step(d))
 		return ERR_IO;
+	if (refused(d))
+		return ERR_SYSTEM;
 	d->counts.syncs++;
 	p = begin(d, PENDING_SYNC, token, f->inode);
 	take_snapshot(p, f->inode);
 	if (f->inode->poisoned) {
 		p->err = ERR_IO;
-	} else if (strikes(d, &d->knobs.fail_sync)) {
+	} else if (p->err || strikes(d, &d->knobs.fail_sync)) {
 		f->inode->poisoned = true;
 		p->err = ERR_IO;
 	}
@@ -632,6 +655,8 @@ sim_rename(struct disk *disk, const char *from, const char *to)
 		return d->stopped ? ERR_IO : ERR_NOTFOUND;
 	if (!step(d))
 		return ERR_IO;
+	if (refused(d))
+		return ERR_SYSTEM;
 	d->counts.renames++;
 	if (strikes(d, &d->knobs.fail_rename))
 		return ERR_IO;
@@ -648,6 +673,8 @@ sim_remove(struct disk *disk, const char *name)
 		return d->stopped ? ERR_IO : ERR_NOTFOUND;
 	if (!step(d))
 		return ERR_IO;
+	if (refused(d))
+		return ERR_SYSTEM;
 	remember(d, STEP_REMOVE, name, NULL, NULL);
 	return 0;
 }
@@ -659,6 +686,8 @@ sim_sync_dir(struct disk *disk, uint64_t token)
 
 	if (!step(d))
 		return ERR_IO;
+	if (refused(d))
+		return ERR_SYSTEM;
 	d->counts.dir_syncs++;
 	begin(d, PENDING_DIR, token, NULL)->steps = d->step_count;
 	return 0;

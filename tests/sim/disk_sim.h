@@ -39,6 +39,8 @@ struct disk_sim_knobs {
 	uint64_t fail_allocate; /* ERR_NOSPACE                                         */
 	uint64_t fail_reserve;	/* ERR_NOSPACE                                         */
 	uint64_t fail_rename;
+	uint64_t refuse;	/* any call, at once: ERR_SYSTEM (no handle, no thread)   */
+	uint64_t fail_end;	/* the end of any call: ERR_IO                         */
 	uint64_t flip_read;	/* one bit of what is read is wrong                    */
 	uint64_t stop;		/* a step that changes something: afterwards nothing works, */
 				/* as at a power cut that nobody has noticed yet        */

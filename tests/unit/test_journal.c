@@ -951,7 +951,9 @@ START_TEST(a_failed_sync_is_the_end)
 		ck_assert_uint_eq(count(ACKED), acked);
 		/* nothing brings it back */
 		ck_assert_int_eq(turn(), ERR_IO);
-		ck_assert_int_eq(half_send(), ERR_IO);
+		ck_assert_int_eq(half_send(), 0);
+		ck_assert_int_eq(turn(), ERR_IO);
+		ck_assert_uint_eq(count(ACKED), acked);
 		ck_assert_int_eq(journal_sync(w->j), ERR_IO);
 		/*
 		 * The page cache may still show it; what is served after a start must be on the
@@ -968,6 +970,101 @@ START_TEST(a_failed_sync_is_the_end)
 		ck_assert_uint_eq(count(ACKED), pending);
 		end_world();
 	}
+}
+END_TEST
+
+/* A life in which the journal does all that it can do.  0, or what it ended with. */
+static int
+whole_life(void)
+{
+	const struct half *h;
+	int err = open_journal();
+
+	for (int i = 0; i < 40 && !err; i++) {
+		err = work(1, 5, 3);
+		/* decide nearly all, so that there is something to reclaim */
+		for (uint64_t s = 1; s < w->next_seq && !err; s++)
+			err = s % 13 ? decide(s) : 0;
+		for (uint64_t s = 13; s < w->next_seq && !err; s += 13) {
+			err = journal_fetch(w->j, w->rows[s].place, s, &h);
+			err = err == ERR_AGAIN || err == ERR_NOTFOUND ? 0 : err;
+		}
+	}
+	if (!err)
+		err = settle();
+	if (!err && w->j->reclaim != RECLAIM_IDLE)
+		ck_abort_msg("still reclaiming");
+	return err ? err : journal_sync(w->j);
+}
+
+/*
+ * A user would lose: messages, to a call that failed where nobody looked.  Each call of the disk
+ * in turn refuses to begin, or fails in the end: the journal says so, answers nothing any more,
+ * and all that it had answered is there at the next start.
+ */
+START_TEST(any_call_of_the_disk_may_fail)
+{
+	uint64_t lives = 0, struck = 1, before;
+
+	for (uint64_t n = 1; struck; n++) {
+		int err;
+
+		make_world(40, 4096, 8);
+		w->conf.cache_bytes = 0;
+		disk_sim_knobs(w->sim)->delay_max = n % 3 ? 0 : 2;
+		/* a journal is there already, with a tail, a spare, and a leftover */
+		ck_assert_int_eq(open_journal(), 0);
+		ck_assert_int_eq(work(20, 4, 3), 0);
+		kill_process();
+		before = disk_sim_counts(w->sim)->faults;
+		*(_i ? &disk_sim_knobs(w->sim)->fail_end : &disk_sim_knobs(w->sim)->refuse) = n;
+		err = whole_life();
+		struck = disk_sim_counts(w->sim)->faults - before;
+		disk_sim_knobs(w->sim)->fail_end = disk_sim_knobs(w->sim)->refuse = 0;
+		ck_assert_msg(struck ? err < 0 : err == 0, "call %llu: %s", (unsigned long long)n,
+			      err ? err_name(err) : "nobody noticed");
+		if (struck && w->j && w->j->started) {
+			uint64_t acked = count(ACKED);
+
+			/* whatever else comes in this turn is taken, and kept by nobody */
+			(void)half_send();
+			ck_assert_int_lt(turn(), 0);
+			ck_assert_uint_eq(count(ACKED), acked);
+		}
+		n % 2 ? kill_process() : power_cut();
+		must_open();
+		ck_assert_int_eq(work(3, 3, 3), 0);
+		end_world();
+		lives++;
+	}
+	ck_assert_uint_gt(lives, _i ? 60 : 100);
+}
+END_TEST
+
+/*
+ * A user would lose: the sentence, and a clean end.  A read cannot begin in the middle of a turn,
+ * and the core goes on appending until the turn ends.
+ */
+START_TEST(a_failure_in_a_turn_is_told_at_its_end)
+{
+	const struct half *h;
+	uint64_t acked;
+
+	make_world(19, 65536, 16);
+	w->conf.cache_bytes = 0;
+	must_open();
+	ck_assert_int_eq(work(100, 6, 0), 0);
+	ck_assert_int_eq(settle(), 0);
+	acked = count(ACKED);
+	disk_sim_knobs(w->sim)->refuse = 1;
+	ck_assert_int_eq(journal_fetch(w->j, w->rows[1].place, 1, &h), ERR_SYSTEM);
+	ck_assert_int_eq(half_send(), 0);
+	ck_assert_int_eq(decide(1), 0);
+	ck_assert_int_eq(journal_persist(w->j, w->now, 1000000), ERR_SYSTEM);
+	ck_assert_int_eq(turn(), ERR_SYSTEM);
+	ck_assert_uint_eq(count(ACKED), acked);
+	ck_assert_int_eq(w->rows[1].decision, PENDING);
+	end_world();
 }
 END_TEST
 
@@ -1247,6 +1344,8 @@ main(void)
 	tcase_add_test(t, beyond_the_reserve_it_waits_for_room);
 	tcase_add_test(t, history_makes_way_for_a_big_reserve);
 	tcase_add_test(t, a_failed_sync_is_the_end);
+	tcase_add_loop_test(t, any_call_of_the_disk_may_fail, 0, 2);
+	tcase_add_test(t, a_failure_in_a_turn_is_told_at_its_end);
 	tcase_add_test(t, damage_below_the_durable_lsn_is_reported);
 	tcase_add_test(t, a_missing_segment_is_reported);
 	tcase_add_test(t, a_cold_read_is_verified);
