@@ -102,6 +102,9 @@ class Sqlite:
 	def __exit__(self, *_):
 		shutil.rmtree(self.dir, ignore_errors=True)
 
+	def cut(self):
+		return 0
+
 
 class Postgres(Server):
 	name = "postgres"
@@ -117,7 +120,15 @@ class Postgres(Server):
 		self.serve([server, "-D", str(data), "-k", str(self.dir), "-h", "", "-F", "-c", "max_connections=60",
 			    "-c", "shared_buffers=32MB", "-c", "autovacuum=off"],
 			   lambda: "ready to accept" in (self.dir / "log").read_text())
+		self.psql = [program("psql", *homes), "-q", "-h", str(self.dir), "-U", "postgres", "-c"]
 		self.url = "postgres:host=%s user=postgres dbname=postgres" % self.dir
+
+
+	def cut(self):
+		"""Ends every connection, whatever it is at."""
+		self.once(self.psql + ["SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+				       "WHERE pid <> pg_backend_pid() AND backend_type = 'client backend'"])
+		return 1
 
 
 class Mysql(Server):
@@ -134,9 +145,14 @@ class Mysql(Server):
 			    "--pid-file=%s" % (self.dir / "pid"), "--innodb-flush-log-at-trx-commit=0",
 			    "--innodb-log-file-size=16M", "--innodb-buffer-pool-size=32M", "--skip-log-bin"],
 			   lambda: "ready for connections" in (self.dir / "log").read_text())
-		client = program("mariadb")
-		self.once([client, "--no-defaults", "--socket=%s" % socket, "-uroot", "-e", "CREATE DATABASE escrow"])
+		self.client = [program("mariadb"), "--no-defaults", "--socket=%s" % socket, "-uroot", "-e"]
+		self.once(self.client + ["CREATE DATABASE escrow"])
 		self.url = "mysql:socket=%s user=root dbname=escrow" % socket
+
+
+	def cut(self):
+		self.once(self.client + ["KILL USER root"])
+		return 1
 
 
 ENGINES = {"sqlite": Sqlite, "postgres": Postgres, "mysql": Mysql}
