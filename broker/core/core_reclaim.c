@@ -244,7 +244,6 @@ reclaim_stub(struct core *c, const struct entry_stub *e, struct place place)
 static void
 prefetch_behind(const struct core *c, uint64_t seq)
 {
-	table_prefetch_slot(&c->table, seq + 16);
 	table_prefetch_row(&c->table, seq + 8);
 }
 

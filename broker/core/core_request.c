@@ -110,7 +110,6 @@ core_half_send(struct core *c, const struct half_request *r)
 	*copy = *r;
 	copy->key_hash = core_key_hash(c, r->half.group, r->half.key);
 	table_prefetch_key(&c->table, copy->key_hash);
-	table_prefetch_slot(&c->table, c->next_seq + c->halves.count - 1);
 	if (r->half.count <= LIMIT_MESSAGES) {
 		struct message *messages = core_arena(c, size);
 
@@ -125,7 +124,7 @@ core_end(struct core *c, const struct end_request *r)
 	struct end_request *copy = &request_new(&c->ends, REQUEST_END)->end;
 
 	*copy = *r;
-	table_prefetch_slot(&c->table, r->seq);
+	table_prefetch_row(&c->table, r->seq);
 	/* One byte more than is allowed stays too long to match. */
 	copy->group = arena_str(c, r->group, LIMIT_GROUP_BYTES + 1);
 	copy->remark = arena_str(c, r->remark, LIMIT_REASON_BYTES);

@@ -283,6 +283,17 @@ history_bytes(const struct core *c)
 	return (uint64_t)c->history.count * (sizeof(struct row) + sizeof(struct part_node) + 16);
 }
 
+/* OLDEST goes.  What the next one to go touches is asked for now: it lies anywhere in memory. */
+static void
+history_forget(struct core *c, uint32_t oldest)
+{
+	uint32_t next = core_row(c, oldest)->link;
+
+	if (next != ROW_NONE)
+		table_prefetch_del(&c->table, next);
+	core_forget(c, oldest);
+}
+
 bool
 core_keys_room(struct core *c)
 {
@@ -291,7 +302,7 @@ core_keys_room(struct core *c)
 
 		if (oldest == ROW_NONE)
 			return false;
-		core_forget(c, oldest);
+		history_forget(c, oldest);
 	}
 	return true;
 }
@@ -305,7 +316,7 @@ core_trim(struct core *c)
 
 		if (oldest == ROW_NONE)
 			break;
-		core_forget(c, oldest);
+		history_forget(c, oldest);
 	}
 	c->stats.keys_full = !core_keys_room(c);
 	if (!c->stats.keys_full)

@@ -1,9 +1,13 @@
 /*
- * table.c -- rows in chunks, two maps, and the spans that keep their order.
+ * table.c -- rows in chunks, the spans that find them by sequence, the map that finds them by key.
  */
 #include "core/table.h"
 
-#define SPAN_MASK ((UINT64_C(1) << TABLE_SPAN_BITS) - 1)
+#define SPAN_ROWS (UINT64_C(1) << TABLE_SPAN_BITS)
+#define SPAN_MASK (SPAN_ROWS - 1)
+/* An array of 16 KiB pays from so many rows on; far fewer, or a row may come and go at the border. */
+#define SPAN_MANY 256u
+#define SPAN_FEW 64u
 
 static uint64_t
 hash_seq(const void *arg, uint32_t index)
@@ -32,6 +36,8 @@ table_done(struct table *t)
 		mem_free(t->chunks[i]);
 	for (uint32_t i = 0; i < t->part_chunk_count; i++)
 		mem_free(t->part_chunks[i]);
+	for (uint32_t i = 0; i < t->span_count; i++)
+		mem_free(t->spans[i].rows);
 	mem_free(t->chunks);
 	mem_free(t->part_chunks);
 	mem_free(t->spans);
@@ -87,16 +93,23 @@ part_take(struct table *t)
 	return t->part_count++;
 }
 
+/* ---- spans ----------------------------------------------------------------------------------- */
+
 /* The first span whose number is >= NUMBER. */
 static uint32_t
 span_at(const struct table *t, uint64_t number)
 {
 	uint32_t low = 0;
 	uint32_t high = t->span_count;
+	uint64_t back;
 
 	/* New transactions have the greatest sequence: look there first. */
-	if (high && t->spans[high - 1].number <= number)
-		return t->spans[high - 1].number == number ? high - 1 : high;
+	if (high == 0 || t->spans[high - 1].number < number)
+		return high;
+	/* Seldom is one missing among the newer ones: then it lies so far from the end. */
+	back = t->spans[high - 1].number - number;
+	if (back < high && t->spans[high - 1 - back].number == number)
+		return high - 1 - (uint32_t)back;
 	while (low < high) {
 		uint32_t middle = low + (high - low) / 2;
 
@@ -106,6 +119,63 @@ span_at(const struct table *t, uint64_t number)
 			high = middle;
 	}
 	return low;
+}
+
+/* The span of SEQ, or NULL. */
+static struct span *
+span_of(const struct table *t, uint64_t seq)
+{
+	uint32_t at = span_at(t, seq >> TABLE_SPAN_BITS);
+
+	if (at == t->span_count || t->spans[at].number != seq >> TABLE_SPAN_BITS)
+		return NULL;
+	return &t->spans[at];
+}
+
+static uint32_t
+map_find(const struct table *t, uint64_t seq)
+{
+	struct map_probe probe;
+	uint32_t index = map_first(&t->by_seq, hash_u64(seq), &probe);
+
+	while (index != MAP_NONE && table_row(t, index)->txn.seq != seq)
+		index = map_next(&t->by_seq, &probe);
+	return index == MAP_NONE ? ROW_NONE : index;
+}
+
+/* From the map into an array of its own. */
+static void
+span_spread(struct table *t, struct span *s)
+{
+	uint32_t *rows = mem_alloc(SPAN_ROWS * sizeof(*rows));
+	uint32_t left = s->live;
+
+	for (uint64_t i = 0; left && i < SPAN_ROWS; i++) {
+		uint64_t seq = s->number << TABLE_SPAN_BITS | i;
+		uint32_t index = map_find(t, seq);
+
+		if (index == ROW_NONE)
+			continue;
+		rows[i] = index + 1;
+		map_del(&t->by_seq, hash_u64(seq), index);
+		left--;
+	}
+	CHECK(left == 0, s->number);
+	s->rows = rows;
+	t->span_arrays++;
+}
+
+/* And back. */
+static void
+span_gather(struct table *t, struct span *s)
+{
+	for (uint64_t i = 0; i < SPAN_ROWS; i++)
+		if (s->rows[i])
+			map_put(&t->by_seq, hash_u64(s->number << TABLE_SPAN_BITS | i),
+				s->rows[i] - 1);
+	mem_free(s->rows);
+	s->rows = NULL;
+	t->span_arrays--;
 }
 
 static void
@@ -120,11 +190,13 @@ spans_squeeze(struct table *t)
 	t->span_empty = 0;
 }
 
+/* Row INDEX is found by SEQ from now on. */
 static void
-span_add(struct table *t, uint64_t seq)
+span_add(struct table *t, uint64_t seq, uint32_t index)
 {
 	uint64_t number = seq >> TABLE_SPAN_BITS;
 	uint32_t at = span_at(t, number);
+	struct span *s;
 
 	if (at == t->span_count || t->spans[at].number != number) {
 		if (t->span_count == t->span_cap) {
@@ -132,23 +204,43 @@ span_add(struct table *t, uint64_t seq)
 			t->spans = mem_grow(t->spans, t->span_cap * sizeof(*t->spans));
 		}
 		memmove(t->spans + at + 1, t->spans + at, (t->span_count - at) * sizeof(*t->spans));
-		t->spans[at] = (struct span){ number, 0, 0 };
+		t->spans[at] = (struct span){ .number = number };
 		t->span_count++;
 		t->span_empty++;
 	}
-	if (t->spans[at].live++ == 0)
+	s = &t->spans[at];
+	if (!s->rows && s->live >= SPAN_MANY)
+		span_spread(t, s);
+	if (s->rows) {
+		CHECK(s->rows[seq & SPAN_MASK] == 0, seq);
+		s->rows[seq & SPAN_MASK] = index + 1;
+	} else {
+		map_put(&t->by_seq, hash_u64(seq), index);
+	}
+	if (s->live++ == 0)
 		t->span_empty--;
 }
 
 static void
-span_del(struct table *t, uint64_t seq)
+span_del(struct table *t, uint64_t seq, uint32_t index)
 {
-	uint32_t at = span_at(t, seq >> TABLE_SPAN_BITS);
+	struct span *s = span_of(t, seq);
 
-	CHECK(at < t->span_count && t->spans[at].live > t->spans[at].undecided, seq);
-	if (--t->spans[at].live == 0 && ++t->span_empty > 64 + t->span_count / 2)
+	CHECK(s && s->live > s->undecided, seq);
+	if (s->rows) {
+		CHECK(s->rows[seq & SPAN_MASK] == index + 1, seq);
+		s->rows[seq & SPAN_MASK] = 0;
+	} else {
+		map_del(&t->by_seq, hash_u64(seq), index);
+	}
+	s->live--;
+	if (s->rows && s->live <= SPAN_FEW)
+		span_gather(t, s);
+	if (s->live == 0 && ++t->span_empty > 64 + t->span_count / 2)
 		spans_squeeze(t);
 }
+
+/* ---- rows ------------------------------------------------------------------------------------ */
 
 uint32_t
 table_add(struct table *t, uint64_t seq)
@@ -158,8 +250,7 @@ table_add(struct table *t, uint64_t seq)
 
 	*row = (struct row){ .link = ROW_NONE, .link_back = ROW_NONE };
 	row->txn.seq = seq;
-	map_put(&t->by_seq, hash_u64(seq), index);
-	span_add(t, seq);
+	span_add(t, seq, index);
 	t->rows_live++;
 	return index;
 }
@@ -181,8 +272,7 @@ table_del(struct table *t, uint32_t index)
 		t->part_free = part;
 		t->parts_live--;
 	}
-	map_del(&t->by_seq, hash_u64(row->txn.seq), index);
-	span_del(t, row->txn.seq);
+	span_del(t, row->txn.seq, index);
 	*row = (struct row){ .link = t->row_free };
 	t->row_free = index;
 	t->rows_live--;
@@ -191,22 +281,34 @@ table_del(struct table *t, uint32_t index)
 uint32_t
 table_find(const struct table *t, uint64_t seq)
 {
-	struct map_probe probe;
-	uint32_t index = map_first(&t->by_seq, hash_u64(seq), &probe);
+	const struct span *s = span_of(t, seq);
 
-	while (index != MAP_NONE && table_row(t, index)->txn.seq != seq)
-		index = map_next(&t->by_seq, &probe);
-	return index == MAP_NONE ? ROW_NONE : index;
+	if (!s)
+		return ROW_NONE;
+	/* 0, "none", becomes ROW_NONE. */
+	return s->rows ? s->rows[seq & SPAN_MASK] - 1 : map_find(t, seq);
 }
 
 void
 table_prefetch_row(const struct table *t, uint64_t seq)
 {
-	struct map_probe probe;
-	uint32_t index = map_first(&t->by_seq, hash_u64(seq), &probe);
+	const struct span *s = span_of(t, seq);
 
-	if (index != MAP_NONE)
-		prefetch_row(t, index);
+	if (s && s->rows && s->rows[seq & SPAN_MASK])
+		prefetch_row(t, s->rows[seq & SPAN_MASK] - 1);
+}
+
+void
+table_prefetch_del(const struct table *t, uint32_t index)
+{
+	const struct row *row = table_row(t, index);
+
+	if (row->flags & ROW_KEYED)
+		map_prefetch(&t->by_key, row->key_hash);
+	if ((row->flags & ROW_PARTS) && row->parts != PART_NONE)
+		__builtin_prefetch(table_part(t, row->parts), 1);
+	if (row->link != ROW_NONE)
+		prefetch_row(t, row->link);
 }
 
 uint32_t
@@ -251,15 +353,15 @@ table_unkey(struct table *t, uint32_t index)
 void
 table_undecided(struct table *t, uint64_t seq, bool is)
 {
-	uint32_t at = span_at(t, seq >> TABLE_SPAN_BITS);
+	struct span *s = span_of(t, seq);
 
-	CHECK(at < t->span_count && t->spans[at].number == seq >> TABLE_SPAN_BITS, seq);
+	CHECK(s, seq);
 	if (is) {
-		t->spans[at].undecided++;
-		CHECK(t->spans[at].undecided <= t->spans[at].live, seq);
+		s->undecided++;
+		CHECK(s->undecided <= s->live, seq);
 	} else {
-		CHECK(t->spans[at].undecided > 0, seq);
-		t->spans[at].undecided--;
+		CHECK(s->undecided > 0, seq);
+		s->undecided--;
 	}
 }
 
@@ -344,7 +446,8 @@ size_t
 table_bytes(const struct table *t)
 {
 	return t->rows_live * sizeof(struct row) + t->parts_live * sizeof(struct part_node) +
-	       map_bytes(&t->by_seq) + map_bytes(&t->by_key) + t->span_cap * sizeof(struct span);
+	       map_bytes(&t->by_seq) + map_bytes(&t->by_key) + t->span_cap * sizeof(struct span) +
+	       t->span_arrays * SPAN_ROWS * sizeof(uint32_t);
 }
 
 void

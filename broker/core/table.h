@@ -2,13 +2,17 @@
  * table.h -- all transactions that are remembered, by sequence and by (group, key).
  *
  * Owns the rows.  A row is 88 bytes and knows its message only by place and by hashes, so that ten
- * million undecided ones fit in a gigabyte together with the two maps and the timers:
+ * million undecided ones fit in a gigabyte together with what finds them and the timers:
  *
  *      chunks --> [ row row row ... 64 Ki ]   never moved, never given back: an index and a
  *                 [ row row row ... 64 Ki ]   pointer stay good while the row lives
- *      spans  --> which runs of 4096 sequences have rows: for walking in order
+ *      spans  --> the runs of 4096 sequences that have rows, in order; a run with many of them
+ *                 has an array, sequence to row, the rows of the others are in a map
  *      parts  --> a chain per row: one node for each message of a decided transaction
  *                 (of an undecided one only when it has several)
+ *
+ * Sequences come, are decided and go nearly in order, so with an array the work of a moment is in
+ * a few cache lines; a map would scatter it over all of memory, one miss for each step.
  *
  * Fields that only an undecided transaction needs share their bytes with those that only a
  * decided one needs.  Internal to the core.
@@ -81,6 +85,7 @@ struct span {
 	uint64_t number;	/* sequence >> TABLE_SPAN_BITS */
 	uint32_t live;
 	uint32_t undecided;	/* of those; as table_undecided() was told */
+	uint32_t *rows;		/* by the low bits of the sequence: row + 1, 0: none; NULL: in the map */
 };
 
 struct table {
@@ -94,12 +99,13 @@ struct table {
 	uint32_t part_free;
 	uint64_t rows_live;
 	uint64_t parts_live;
-	struct map by_seq;
+	struct map by_seq;	/* of spans with few rows */
 	struct map by_key;
 	struct span *spans;	/* ascending; empty ones are squeezed out now and then */
 	uint32_t span_count;
 	uint32_t span_cap;
 	uint32_t span_empty;
+	uint32_t span_arrays;
 	uint16_t shard;
 };
 
@@ -142,13 +148,7 @@ table_part(const struct table *t, uint32_t index)
 	return &t->part_chunks[index / TABLE_CHUNK][index % TABLE_CHUNK];
 }
 
-/* With millions of rows each step to one is a cache miss: ask for the slot early, then the row. */
-static inline void
-table_prefetch_slot(const struct table *t, uint64_t seq)
-{
-	map_prefetch(&t->by_seq, hash_u64(seq));
-}
-
+/* With millions of rows each step to one is a cache miss: ask for it early. */
 static inline void
 table_prefetch_key(const struct table *t, uint64_t key_hash)
 {
@@ -156,6 +156,8 @@ table_prefetch_key(const struct table *t, uint64_t key_hash)
 }
 
 void table_prefetch_row(const struct table *t, uint64_t seq);
+/* What table_del(INDEX) will touch, and the row behind it in its list.  Reads the row itself. */
+void table_prefetch_del(const struct table *t, uint32_t index);
 
 /* The I-th part of the row, which has parts. */
 struct part_node *table_part_of(const struct table *t, const struct row *row, uint32_t i);
