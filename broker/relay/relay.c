@@ -184,6 +184,12 @@ relay_describe(struct relay *r, struct str topic)
 	r->sink->ops->describe(r->sink, topic);
 }
 
+void
+relay_flush(struct relay *r)
+{
+	r->sink->ops->flush(r->sink);
+}
+
 /* ---- the handle ---- */
 
 /* Everything under way becomes unknown: the lanes freeze, and go on from the journal. */

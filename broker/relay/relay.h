@@ -25,6 +25,8 @@ struct relay *relay_free(struct relay *r);
 /* The ports of the core that are ours. */
 int relay_publish(struct relay *r, const struct publication *p);
 void relay_describe(struct relay *r, struct str topic);
+/* Behind all that a turn publishes: now it goes on its way. */
+void relay_flush(struct relay *r);
 
 /*
  * Reads the sink's events.  ERR_FOREIGN, only before relay_serve(): another Kafka cluster than the

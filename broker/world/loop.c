@@ -460,7 +460,8 @@ loop_turn(struct loop *l, int64_t max_sleep_ns)
 	err = journal_news(l, now_ns); /* a sync that ran inline has already ended */
 	if (err)
 		return err;
-	remoting_flush(l->remoting, now_ns);
+	remoting_flush(l->remoting, now_ns); /* one write a connection */
+	relay_flush(l->relay);
 	return 0;
 }
 

@@ -7,7 +7,7 @@
  *
  * Contract, checked of both by tests/contract/test_sink.c:
  *
- *   - publish() copies what it needs; ERR_AGAIN means the queue is full, and SINK_READY
+ *   - publish() copies what it needs, and may do no more before flush(); ERR_AGAIN means the queue is full, and SINK_READY
  *     follows when it no longer is; any other error means "not taken, no report";
  *   - after publish() returned 0 there is exactly one SINK_REPORT with its token, or,
  *     when the handle is rebuilt first, none: rebuild() voids all that is unreported;
@@ -77,13 +77,13 @@ struct sink;
 
 struct sink_ops {
 	int (*publish)(struct sink *s, const struct sink_record *r, uint64_t token);
+	/* Behind the last publish() of a turn: what they hold back until then goes on its way. */
+	void (*flush)(struct sink *s);
 	/* Asks for a topic's metadata, now and whenever it changes; answers as SINK_TOPIC. */
 	void (*describe)(struct sink *s, struct str topic);
 	bool (*next)(struct sink *s, struct sink_event *ret_event);
-	/* After SINK_FATAL or a stall: a new handle at once; a helper thread ends the old one. */
+	/* After SINK_FATAL or a stall: a new handle at once; the old one ends by itself. */
 	int (*rebuild)(struct sink *s);
-	/* Publishes what is queued, for at most TIMEOUT_NS; reports still come out of next(). */
-	void (*flush)(struct sink *s, int64_t timeout_ns);
 	int (*fd)(struct sink *s); /* readable when next() may have something; -1: none */
 	void (*free)(struct sink *s);
 };

@@ -1,18 +1,18 @@
 /*
- * sink_real.c -- Kafka through librdkafka: producing, reports, and one handle after another.
+ * sink_real.c -- Kafka through librdkafka, the loop's side: what is given, reports, notes.
  *
  * This and the other sink_real files are the only ones of the broker that know librdkafka.
  * Nothing here decides: an error's meaning for a message is the core's, when to rebuild is
  * the relay's.  What librdkafka needs to be asked while blocking (metadata, cluster id)
- * is asked by the scout, on a thread of its own (sink_real_scout.c).
+ * is asked by the scout, and all that costs is done by the handle's own thread
+ * (sink_real_scout.c, sink_real_producer.c).
  *
- * A publish() that librdkafka refuses on the spot becomes a report like any other, so
- * that the caller has one way to hear of failures.
  */
 #include "world/sink_real.h"
 
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <sys/eventfd.h>
 #include <time.h>
 #include <unistd.h>
@@ -49,8 +49,8 @@ mono_ns(void)
 	return t.tv_sec * NS_PER_S + t.tv_nsec;
 }
 
-static void
-wake(struct sink_real *s)
+void
+sink_wake(struct sink_real *s)
 {
 	uint64_t one = 1;
 
@@ -78,7 +78,7 @@ sink_note_push(struct sink_real *s, uint64_t of_handle, const struct sink_event 
 	}
 	s->notes[s->note_count++] = n;
 	pthread_mutex_unlock(&s->lock);
-	wake(s);
+	sink_wake(s);
 }
 
 static void
@@ -107,40 +107,7 @@ note_pop(struct sink_real *s)
 	return found;
 }
 
-/* ---- handles ---- */
-
-static uint64_t
-lane_hash(const void *arg, uint32_t index)
-{
-	const struct sink_handle *h = arg;
-
-	return hash_key(h->sink->secret, h->lanes[index].name, h->lanes[index].name_len);
-}
-
-static int
-handle_new(struct sink_real *s, char *ret_why, size_t why_size, struct sink_handle **ret_handle)
-{
-	rd_kafka_conf_t *conf = rd_kafka_conf_dup(s->conf);
-	struct sink_handle *h;
-	rd_kafka_t *rk;
-	uint64_t one = 1;
-
-	rk = rd_kafka_new(RD_KAFKA_PRODUCER, conf, ret_why, why_size);
-	if (!rk) {
-		rd_kafka_conf_destroy(conf);
-		return ERR_KAFKA;
-	}
-	h = mem_alloc(sizeof(*h));
-	h->sink = s;
-	h->number = ++s->handles;
-	h->rk = rk;
-	h->queue = rd_kafka_queue_get_main(rk);
-	map_init(&h->lane_map, lane_hash, h);
-	rd_kafka_set_log_queue(rk, NULL);
-	rd_kafka_queue_io_event_enable(h->queue, s->fd, &one, sizeof(one));
-	*ret_handle = h;
-	return 0;
-}
+/* ---- publishing ---- */
 
 static rd_kafka_topic_t *
 handle_topic(struct sink_handle *h, struct str name)
@@ -171,56 +138,6 @@ handle_topic(struct sink_handle *h, struct str name)
 	return rkt;
 }
 
-/* Once the scout has let go, everything of the handle, then the handle; it may block for long. */
-static void *
-undertaker(void *arg)
-{
-	struct sink_handle *h = arg;
-	struct sink_real *s = h->sink;
-
-	pthread_mutex_lock(&s->lock);
-	while (h->borrowed)
-		pthread_cond_wait(&s->changed, &s->lock);
-	pthread_mutex_unlock(&s->lock);
-	for (uint32_t i = 0; i < h->lane_count; i++) {
-		rd_kafka_topic_destroy(h->lanes[i].rkt);
-		mem_free(h->lanes[i].name);
-	}
-	mem_free(h->lanes);
-	map_done(&h->lane_map);
-	rd_kafka_queue_destroy(h->queue);
-	rd_kafka_destroy(h->rk);
-	mem_free(h);
-	pthread_mutex_lock(&s->lock);
-	s->dying--;
-	pthread_cond_broadcast(&s->changed);
-	pthread_mutex_unlock(&s->lock);
-	return NULL;
-}
-
-/* H is no longer s->handle.  What it still holds must not go out beside its successor's. */
-static void
-handle_bury(struct sink_real *s, struct sink_handle *h)
-{
-	pthread_attr_t attr;
-	pthread_t thread;
-
-	rd_kafka_queue_io_event_enable(h->queue, -1, NULL, 0);
-	rd_kafka_purge(h->rk, RD_KAFKA_PURGE_F_QUEUE | RD_KAFKA_PURGE_F_INFLIGHT |
-				      RD_KAFKA_PURGE_F_NON_BLOCKING);
-	pthread_mutex_lock(&s->lock);
-	s->dying++;
-	pthread_cond_broadcast(&s->changed);
-	pthread_mutex_unlock(&s->lock);
-	pthread_attr_init(&attr);
-	pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
-	/* No thread left: the handle is leaked, purged as it is; `dying` keeps the sink too. */
-	(void)pthread_create(&thread, &attr, undertaker, h);
-	pthread_attr_destroy(&attr);
-}
-
-/* ---- publishing ---- */
-
 static enum sink_result
 classify(rd_kafka_resp_err_t err)
 {
@@ -240,59 +157,44 @@ is_about_topic(rd_kafka_resp_err_t err)
 	       err == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART;
 }
 
-static rd_kafka_headers_t *
-headers_of(const struct sink_record *r)
+/* As librdkafka would count it, or a little more. */
+static size_t
+bytes_of(const struct sink_record *r)
 {
-	rd_kafka_headers_t *headers;
+	size_t bytes = r->key.n + r->value.n;
 
-	if (!r->header_count)
-		return NULL;
-	headers = rd_kafka_headers_new(r->header_count);
 	for (uint32_t i = 0; i < r->header_count; i++)
-		rd_kafka_header_add(headers, r->headers[i].name.p, (ssize_t)r->headers[i].name.n,
-				    r->headers[i].value.p, (ssize_t)r->headers[i].value.n);
-	return headers;
+		bytes += r->headers[i].name.n + r->headers[i].value.n;
+	return bytes;
 }
 
-static rd_kafka_resp_err_t
-produce(struct sink_handle *h, const struct sink_record *r, uint64_t token)
+/* The limits of librdkafka's queue, kept here: it must not be full with what it was promised. */
+static bool
+has_room(const struct sink_real *s, size_t bytes)
 {
-	rd_kafka_topic_t *rkt = handle_topic(h, r->topic);
-	rd_kafka_headers_t *headers;
-	rd_kafka_resp_err_t err;
-
-	if (!rkt)
-		return rd_kafka_last_error();
-	headers = headers_of(r);
-	/* librdkafka takes pointers to non-const and, with F_COPY, does not write to them. */
-	err = rd_kafka_producev(h->rk, RD_KAFKA_V_RKT(rkt), RD_KAFKA_V_PARTITION(r->partition),
-				RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY),
-				RD_KAFKA_V_VALUE((void *)(uintptr_t)r->value.p, r->value.n),
-				RD_KAFKA_V_KEY((const void *)r->key.p, r->key.n),
-				RD_KAFKA_V_TIMESTAMP((int64_t)r->timestamp_ms),
-				RD_KAFKA_V_OPAQUE((void *)(uintptr_t)token),
-				RD_KAFKA_V_HEADERS(headers), RD_KAFKA_V_END);
-	if (err && headers)
-		rd_kafka_headers_destroy(headers);
-	return err;
+	return s->unreported == 0 || (s->unreported < s->max_messages &&
+				      s->unreported_bytes + bytes <= s->max_bytes);
 }
 
 static int
 sink_publish(struct sink *sink, const struct sink_record *r, uint64_t token)
 {
 	struct sink_real *s = of(sink);
-	rd_kafka_resp_err_t err = produce(s->handle, r, token);
+	size_t bytes = bytes_of(r);
+	rd_kafka_topic_t *rkt;
 
-	/* With nothing unreported the queue cannot drain: this one record is larger than it. */
-	if (err == RD_KAFKA_RESP_ERR__QUEUE_FULL && s->unreported) {
+	if (!has_room(s, bytes)) {
 		s->full = true;
 		return ERR_AGAIN;
 	}
 	s->unreported++;
-	if (err) {
-		if (is_about_topic(err))
-			sink_scout_hurry(s);
-		s->noted++;
+	rkt = handle_topic(s->handle, r->topic);
+	if (rkt) {
+		s->unreported_bytes += bytes;
+		sink_handle_give(s->handle, rkt, r, token, bytes);
+	} else {
+		rd_kafka_resp_err_t err = rd_kafka_last_error();
+
 		sink_note_push(s, s->handle->number,
 			       &(struct sink_event){ .kind = SINK_REPORT,
 						     .token = token,
@@ -304,119 +206,35 @@ sink_publish(struct sink *sink, const struct sink_record *r, uint64_t token)
 	return 0;
 }
 
+static void
+sink_flush(struct sink *sink)
+{
+	sink_handle_flush(of(sink)->handle);
+}
+
 /* ---- events ---- */
 
+/* Is it news that brokers answer, or that none does? */
 static bool
-went(struct sink_real *s, bool up, struct str text, struct sink_event *ret)
+turned(struct sink_real *s, bool up)
 {
 	if (s->up == (int8_t)up)
 		return false;
 	s->up = (int8_t)up;
 	if (!up)
 		sink_scout_hurry(s);
-	*ret = (struct sink_event){ .kind = up ? SINK_UP : SINK_DOWN, .text = text };
 	return true;
 }
 
-/* The next message of a batch of reports. */
-static bool
-take_report(struct sink_real *s, struct sink_event *ret)
-{
-	const rd_kafka_message_t *m = rd_kafka_event_message_next(s->event);
-
-	if (!m)
-		return false;
-	if (is_about_topic(m->err))
-		sink_scout_hurry(s);
-	s->unreported--;
-	*ret = (struct sink_event){
-		.kind = SINK_REPORT,
-		.token = (uintptr_t)m->_private,
-		.result = classify(m->err),
-		.offset = m->offset >= 0 ? m->offset : -1,
-		.code = m->err,
-		.text = str_of(m->err ? rd_kafka_err2str(m->err) : NULL),
-	};
-	return true;
-}
-
-static bool
-take_error(struct sink_real *s, struct sink_event *ret)
-{
-	rd_kafka_resp_err_t err = rd_kafka_event_error(s->event);
-	char why[512];
-
-	buf_reset(&s->text, 4096);
-	/* 2.0.2 sends a fatal error under its own code; the handle knows that it was fatal. */
-	if (rd_kafka_fatal_error(s->handle->rk, why, sizeof(why))) {
-		if (s->handle->fatal)
-			return false;
-		s->handle->fatal = true;
-		err = rd_kafka_fatal_error(s->handle->rk, why, sizeof(why));
-		buf_printf(&s->text, "%s: %s", rd_kafka_err2name(err), why);
-		*ret = (struct sink_event){ .kind = SINK_FATAL, .code = err };
-	} else if (err == RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN) {
-		buf_printf(&s->text, "%s", rd_kafka_event_error_string(s->event));
-		if (!went(s, false, STR_NONE, ret))
-			return false;
-		ret->code = err;
-	} else {
-		buf_printf(&s->text, "%s: %s", rd_kafka_err2name(err),
-			   rd_kafka_event_error_string(s->event));
-		*ret = (struct sink_event){ .kind = SINK_LOG, .code = 7 }; /* logged by it too */
-	}
-	ret->text = buf_as_str(&s->text);
-	return true;
-}
-
-/* What s->event still has to say; a batch of reports is asked again and again. */
-static bool
-take(struct sink_real *s, bool fresh, struct sink_event *ret)
-{
-	const char *fac, *text;
-	int level;
-
-	switch (rd_kafka_event_type(s->event)) {
-	case RD_KAFKA_EVENT_DR:
-		return take_report(s, ret);
-	case RD_KAFKA_EVENT_ERROR:
-		return fresh && take_error(s, ret);
-	case RD_KAFKA_EVENT_LOG:
-		if (!fresh || rd_kafka_event_log(s->event, &fac, &text, &level))
-			return false;
-		/* Known and wanted; it would be said with every handle. */
-		if (strcmp(fac, "CONFWARN") == 0 && strstr(text, "enable.gapless.guarantee"))
-			return false;
-		/* SINK_FATAL says it; here it is only what the relay deals with every day. */
-		if (strcmp(fac, "FATAL") == 0)
-			level = 5;
-		buf_reset(&s->text, 4096);
-		buf_printf(&s->text, "%s: %s", fac, text);
-		*ret = (struct sink_event){ .kind = SINK_LOG,
-					    .code = level,
-					    .text = buf_as_str(&s->text) };
-		return true;
-	case RD_KAFKA_EVENT_STATS:
-		if (!fresh)
-			return false;
-		*ret = (struct sink_event){ .kind = SINK_STATS,
-					    .text = str_of(rd_kafka_event_stats(s->event)) };
-		return true;
-	default: /* librdkafka's own list, which grows; not enabled, so not sent */
-		return false;
-	}
-}
-
-/* Messages leave librdkafka's queue with the event that reported them. */
 static void
-event_done(struct sink_real *s)
+reported(struct sink_real *s, size_t bytes)
 {
-	if (s->full && rd_kafka_event_type(s->event) == RD_KAFKA_EVENT_DR) {
+	s->unreported--;
+	s->unreported_bytes -= bytes;
+	if (s->full) {
 		s->full = false;
 		s->ready = true;
 	}
-	rd_kafka_event_destroy(s->event);
-	s->event = NULL;
 }
 
 static bool
@@ -424,17 +242,42 @@ next_note(struct sink_real *s, struct sink_event *ret)
 {
 	while (note_pop(s)) {
 		*ret = s->note.event;
-		if (ret->kind == SINK_REPORT) {
-			s->unreported--;
-			s->noted--;
-		}
-		if (ret->kind == SINK_UP || ret->kind == SINK_DOWN) {
-			if (!went(s, ret->kind == SINK_UP, ret->text, ret))
-				continue;
-		}
+		if ((ret->kind == SINK_UP || ret->kind == SINK_DOWN) &&
+		    !turned(s, ret->kind == SINK_UP))
+			continue;
+		if (ret->kind == SINK_REPORT)
+			reported(s, 0);
 		return true;
 	}
 	return false;
+}
+
+static bool
+next_report(struct sink_real *s, struct sink_event *ret)
+{
+	const struct sink_report *r;
+
+	if (s->report_at == s->reports.count) {
+		s->report_at = 0;
+		sink_handle_take(s->handle, &s->reports);
+		if (s->reports.count == 0)
+			return false;
+	}
+	r = &s->reports.items[s->report_at++];
+	reported(s, r->bytes);
+	*ret = (struct sink_event){
+		.kind = SINK_REPORT,
+		.token = r->token,
+		.result = classify(r->err),
+		.offset = r->offset >= 0 ? r->offset : -1,
+		.code = r->err,
+	};
+	if (r->err) {
+		ret->text = str_of(rd_kafka_err2str(r->err));
+		if (is_about_topic(r->err))
+			sink_scout_hurry(s);
+	}
+	return true;
 }
 
 static bool
@@ -448,74 +291,15 @@ sink_next(struct sink *sink, struct sink_event *ret)
 		/* Before looking: what comes after this read wakes the loop again. */
 		(void)!read(s->fd, &count, sizeof(count));
 	}
-	if (s->event && take(s, false, ret))
+	if (next_note(s, ret) || next_report(s, ret))
 		return true;
-	for (;;) {
-		if (s->event)
-			event_done(s);
-		if (s->ready) {
-			s->ready = false;
-			*ret = (struct sink_event){ .kind = SINK_READY };
-			return true;
-		}
-		if (next_note(s, ret))
-			return true;
-		if (s->stash_at < s->stash_count)
-			s->event = s->stash[s->stash_at++];
-		else
-			s->event = rd_kafka_queue_poll(s->handle->queue, 0);
-		if (!s->event)
-			break;
-		if (take(s, true, ret))
-			return true;
+	if (s->ready) { /* behind the reports that made room */
+		s->ready = false;
+		*ret = (struct sink_event){ .kind = SINK_READY };
+		return true;
 	}
 	s->woken = false;
 	return false;
-}
-
-static void
-stash_drop(struct sink_real *s)
-{
-	while (s->stash_at < s->stash_count)
-		rd_kafka_event_destroy(s->stash[s->stash_at++]);
-	s->stash_at = s->stash_count = 0;
-}
-
-/* Reports that are here already and that next() has not given out yet. */
-static uint64_t
-reports_waiting(const struct sink_real *s)
-{
-	uint64_t n = s->noted + (s->event ? rd_kafka_event_message_count(s->event) : 0);
-
-	for (size_t i = s->stash_at; i < s->stash_count; i++)
-		n += rd_kafka_event_message_count(s->stash[i]);
-	return n;
-}
-
-static void
-sink_flush(struct sink *sink, int64_t timeout_ns)
-{
-	struct sink_real *s = of(sink);
-	int64_t end = mono_ns() + timeout_ns;
-	uint64_t waiting = reports_waiting(s);
-	rd_kafka_event_t *e;
-	int64_t left;
-
-	while (s->unreported > waiting && (left = end - mono_ns()) > 0) {
-		e = rd_kafka_queue_poll(s->handle->queue,
-					(int)(min_i64(left, NS_PER_S) / NS_PER_MS) + 1);
-		if (!e)
-			continue;
-		waiting += rd_kafka_event_message_count(e);
-		if (s->stash_at == s->stash_count)
-			s->stash_at = s->stash_count = 0;
-		if (s->stash_count == s->stash_cap) {
-			s->stash_cap = s->stash_cap ? s->stash_cap * 2 : 16;
-			s->stash = mem_grow(s->stash, s->stash_cap * sizeof(*s->stash));
-		}
-		s->stash[s->stash_count++] = e;
-	}
-	wake(s);
 }
 
 /* ---- life ---- */
@@ -529,26 +313,23 @@ sink_rebuild(struct sink *sink)
 	char why[512];
 	int err;
 
-	err = handle_new(s, why, sizeof(why), &h);
+	err = sink_handle_new(s, why, sizeof(why), &h);
 	if (err) {
 		sink_note_push(s, 0,
 			       &(struct sink_event){
 				       .kind = SINK_LOG, .code = 3, .text = str_of(why) });
 		return err;
 	}
-	if (s->event)
-		rd_kafka_event_destroy(s->event);
-	s->event = NULL;
-	stash_drop(s);
-	s->unreported = s->noted = 0;
+	s->reports.count = s->report_at = 0;
+	s->unreported = s->unreported_bytes = 0;
 	s->ready = s->ready || s->full;
 	s->full = false;
 	s->up = -1;
 	pthread_mutex_lock(&s->lock);
 	s->handle = h;
 	pthread_mutex_unlock(&s->lock);
-	handle_bury(s, old);
-	wake(s);
+	sink_handle_bury(old);
+	sink_wake(s);
 	return 0;
 }
 
@@ -589,15 +370,12 @@ sink_free(struct sink *sink)
 	if (!s)
 		return;
 	sink_scout_stop(s);
-	if (s->event)
-		rd_kafka_event_destroy(s->event);
-	stash_drop(s);
 	pthread_mutex_lock(&s->lock);
 	h = s->handle;
 	s->handle = NULL;
 	pthread_mutex_unlock(&s->lock);
 	if (h)
-		handle_bury(s, h);
+		sink_handle_bury(h);
 	if (!wait_for_the_dead(s))
 		return; /* intentionally leaked: the process is about to end */
 	while (note_pop(s)) {
@@ -606,8 +384,7 @@ sink_free(struct sink *sink)
 		mem_free(s->requests[i]);
 	mem_free(s->requests);
 	mem_free(s->notes);
-	mem_free(s->stash);
-	buf_free(&s->text);
+	mem_free(s->reports.items);
 	rd_kafka_conf_destroy(s->conf);
 	pthread_cond_destroy(&s->changed);
 	pthread_mutex_destroy(&s->lock);
@@ -617,13 +394,26 @@ sink_free(struct sink *sink)
 
 static const struct sink_ops real_ops = {
 	.publish = sink_publish,
+	.flush = sink_flush,
 	.describe = sink_describe,
 	.next = sink_next,
 	.rebuild = sink_rebuild,
-	.flush = sink_flush,
 	.fd = sink_fd,
 	.free = sink_free,
 };
+
+/* A limit of librdkafka's queue; 0 means none. */
+static uint64_t
+limit_of(const rd_kafka_conf_t *conf, const char *name)
+{
+	char text[32];
+	size_t size = sizeof(text);
+	uint64_t limit;
+
+	CHECK(rd_kafka_conf_get(conf, name, text, &size) == RD_KAFKA_CONF_OK, size);
+	limit = strtoull(text, NULL, 10);
+	return limit ? limit : UINT64_MAX;
+}
 
 int
 sink_real_open(const struct sink_property *properties, size_t count, char *ret_why, size_t why_size,
@@ -640,6 +430,9 @@ sink_real_open(const struct sink_property *properties, size_t count, char *ret_w
 	s = mem_alloc(sizeof(*s));
 	s->sink.ops = &real_ops;
 	s->conf = conf;
+	s->max_messages = limit_of(conf, "queue.buffering.max.messages");
+	s->max_bytes = limit_of(conf, "queue.buffering.max.kbytes");
+	s->max_bytes = s->max_bytes > UINT64_MAX >> 10 ? UINT64_MAX : s->max_bytes << 10;
 	s->up = -1;
 	/* Topic names come from clients, but only from those that Kafka or an operator let in. */
 	s->secret = (struct hash_secret){ (uint64_t)mono_ns(), (uintptr_t)s };
@@ -655,7 +448,7 @@ sink_real_open(const struct sink_property *properties, size_t count, char *ret_w
 		err = ERR_SYSTEM;
 		goto fail;
 	}
-	err = handle_new(s, ret_why, why_size, &s->handle);
+	err = sink_handle_new(s, ret_why, why_size, &s->handle);
 	if (err) {
 		err = ERR_CONFIG; /* librdkafka refuses the combination of properties */
 		goto fail;

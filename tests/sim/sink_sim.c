@@ -538,10 +538,9 @@ sim_rebuild(struct sink *sink)
 }
 
 static void
-sim_flush(struct sink *sink, int64_t timeout_ns)
+sim_flush(struct sink *sink)
 {
-	(void)sink;
-	(void)timeout_ns; /* the world moves time, not we */
+	(void)sink; /* published is on its way */
 }
 
 static int
@@ -557,8 +556,15 @@ sim_free(struct sink *sink)
 	(void)sink; /* sink_sim_free() is the world's */
 }
 
-static const struct sink_ops sink_sim_ops = { sim_publish, sim_describe, sim_next, sim_rebuild,
-					      sim_flush,   sim_fd,       sim_free };
+static const struct sink_ops sink_sim_ops = {
+	.publish = sim_publish,
+	.flush = sim_flush,
+	.describe = sim_describe,
+	.next = sim_next,
+	.rebuild = sim_rebuild,
+	.fd = sim_fd,
+	.free = sim_free,
+};
 
 struct sink_sim *
 sink_sim_new(uint64_t seed)
