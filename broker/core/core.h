@@ -213,7 +213,10 @@ struct list_page {
 void core_list(struct core *c, const struct list_query *q, struct list_page *ret_page);
 int core_get(struct core *c, struct gid gid, struct row_view *ret_row) MUSTUSE;
 
-/* What is remembered of a transaction's life, oldest first: bounded, in memory only. */
+/*
+ * What is remembered of a transaction's life, oldest first: when it began and was decided always,
+ * the rest bounded and in memory only.  An event that the row tells has no peer.
+ */
 struct timeline_event {
 	uint64_t ms;
 	enum note_kind kind;

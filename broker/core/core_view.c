@@ -226,13 +226,30 @@ core_watermark(struct core *c, const uint8_t db_id[16])
 
 /* ---- timeline -------------------------------------------------------------------------------- */
 
+/*
+ * The ordinary life (half-sent, decided, published) is in the row, and survives a restart with it.
+ * The ring has what the row does not tell: so it reaches back further, and costs less.
+ */
+static bool
+row_tells(const struct note *n)
+{
+	if (n->kind != NOTE_TRANSITION)
+		return false;
+	return !n->from || n->event == TXN_COMMIT || n->event == TXN_ROLLBACK ||
+	       n->event == TXN_ACKED;
+}
+
 void
 core_timeline_add(struct core *c, const struct note *n)
 {
-	uint64_t number = ++c->timeline_count;
-	struct timeline_slot *slot = &c->timeline[number % TIMELINE_EVENTS];
-	uint64_t *head = &c->timeline_heads[hash_u64(n->gid.lo) % TIMELINE_EVENTS];
+	struct timeline_slot *slot;
+	uint64_t *head, number;
 
+	if (row_tells(n))
+		return;
+	number = ++c->timeline_count;
+	slot = &c->timeline[number % TIMELINE_EVENTS];
+	head = &c->timeline_heads[hash_u64(n->gid.lo) % TIMELINE_EVENTS];
 	__builtin_prefetch(&c->timeline[(number + CORE_AHEAD) % TIMELINE_EVENTS], 1);
 	*slot = (struct timeline_slot){
 		.event = {
@@ -249,8 +266,34 @@ core_timeline_add(struct core *c, const struct note *n)
 	*head = number;
 }
 
-uint32_t
-core_timeline(struct core *c, uint64_t seq, struct timeline_event *ret_events, uint32_t max)
+/* Events of one transaction, oldest first; beyond the room the later ones are dropped. */
+struct telling {
+	struct timeline_event *events;
+	uint32_t count;
+	uint32_t max;
+	enum txn_state state; /* as the last one left it */
+};
+
+static void
+tell(struct telling *t, const struct timeline_event *e)
+{
+	if (e->kind == NOTE_TRANSITION)
+		t->state = e->to;
+	if (t->count < t->max)
+		t->events[t->count++] = *e;
+}
+
+static void
+tell_step(struct telling *t, uint64_t ms, enum txn_state to)
+{
+	struct timeline_event e = { .ms = ms, .kind = NOTE_TRANSITION, .from = t->state, .to = to };
+
+	tell(t, &e);
+}
+
+/* The newest events of SEQ that the ring has, at most MAX, oldest first. */
+static uint32_t
+from_ring(const struct core *c, uint64_t seq, struct timeline_event *ret_events, uint32_t max)
 {
 	uint64_t number = c->timeline_heads[hash_u64(seq) % TIMELINE_EVENTS];
 	uint32_t count = 0;
@@ -269,6 +312,35 @@ core_timeline(struct core *c, uint64_t seq, struct timeline_event *ret_events, u
 		ret_events[count - 1 - i] = swap;
 	}
 	return count;
+}
+
+uint32_t
+core_timeline(struct core *c, uint64_t seq, struct timeline_event *ret_events, uint32_t max)
+{
+	struct timeline_event ring[LIMIT_TIMELINE] UNINITIALIZED;
+	uint32_t count = from_ring(c, seq, ring, LIMIT_TIMELINE), i = 0;
+	struct telling t = { .events = ret_events, .max = max };
+	uint32_t index = table_find(&c->table, seq);
+	const struct row *row;
+
+	if (index == ROW_NONE)
+		return 0;
+	row = core_row(c, index);
+	if (row->flags & ROW_PLAIN)
+		tell_step(&t, row->ms, TXN_COMMITTED);
+	else
+		tell_step(&t, row->ms, TXN_PREPARED);
+	while (i < count && (row_undecided(row) || ring[i].ms <= row->decided_ms) &&
+	       ring[i].kind != NOTE_PUBLISHED && ring[i].kind != NOTE_UNPUBLISHABLE)
+		tell(&t, &ring[i++]);
+	if (!row_undecided(row) && !(row->flags & ROW_PLAIN))
+		tell_step(&t, row->decided_ms,
+			  row->txn.state == TXN_ROLLED_BACK ? TXN_ROLLED_BACK : TXN_COMMITTED);
+	while (i < count)
+		tell(&t, &ring[i++]);
+	if (row->txn.state == TXN_PUBLISHED && count && ring[count - 1].kind == NOTE_PUBLISHED)
+		tell_step(&t, ring[count - 1].ms, TXN_PUBLISHED);
+	return t.count;
 }
 
 /* ---- groups, topics, counters ---------------------------------------------------------------- */

@@ -31,6 +31,7 @@
 #define LIMIT_REPEATS 255	     /* of one half message.  REFUSED                    */
 #define LIMIT_LIST_SCAN 4096	     /* rows looked at by one list in one turn            */
 #define LIMIT_LIST_PAGE 500	     /* rows of one page                                 */
+#define LIMIT_TIMELINE 64	     /* events told of one transaction                   */
 #define LIMIT_TURN_BYTES (8u << 20)  /* half messages taken in one turn; the rest waits   */
 #define LIMIT_TURN_CHECKS 1024	     /* checks begun in one turn                         */
 

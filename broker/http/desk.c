@@ -114,8 +114,8 @@ fill_txn(struct desk *s, struct mail *m)
 	if (m->err)
 		return true;
 	mail_take_rows(m, &row, 1);
-	m->timeline = mem_alloc(HTTP_TIMELINE * sizeof(*m->timeline));
-	m->timeline_count = core_timeline(core, m->gid.lo, m->timeline, HTTP_TIMELINE);
+	m->timeline = mem_alloc(LIMIT_TIMELINE * sizeof(*m->timeline));
+	m->timeline_count = core_timeline(core, m->gid.lo, m->timeline, LIMIT_TIMELINE);
 	if (!m->want_half || m->rows[0].place.len == 0) /* 0: only a stub is left */
 		return true;
 	err = journal_fetch(loop_journal(s->loop), m->rows[0].place, FETCH_HOOK | m->number, &half);
