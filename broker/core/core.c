@@ -188,14 +188,11 @@ void
 core_durable(struct core *c, uint64_t lsn)
 {
 	while (c->pending_first < c->pending_end) {
-		uint64_t behind = c->pending_first + CORE_AHEAD;
-		const struct pending *ahead = &c->pending[behind & (c->pending_cap - 1)];
 		struct pending p = c->pending[c->pending_first & (c->pending_cap - 1)];
 
 		if (p.lsn > lsn)
 			break;
 		c->pending_first++;
-		core_timeline_prefetch(c, ahead->next.seq);
 		pending_run(c, &p);
 	}
 	if (c->started)

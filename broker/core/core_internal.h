@@ -151,6 +151,9 @@ struct timeline_slot {
 	uint64_t before;    /* number of the event before it in the same bucket; 0: none   */
 };
 
+/* Each event is two cache misses: asked for when it is noted, taken when so many came. */
+#define TIMELINE_BATCH 32u
+
 /* ---- recovery only --------------------------------------------------------------------------- */
 
 struct done_n {
@@ -235,6 +238,8 @@ struct core {
 	struct timeline_slot *timeline;
 	uint64_t *timeline_heads;
 	uint64_t timeline_count;
+	struct timeline_slot timeline_batch[TIMELINE_BATCH];
+	uint32_t timeline_batched;
 
 	uint64_t *n_scratch;
 	uint32_t n_scratch_cap;
@@ -356,12 +361,6 @@ void core_audit_chain(struct core *c, const struct entry_audit *a, const uint8_t
 void core_view(const struct core *c, const struct row *row, struct row_view *ret_view);
 uint64_t core_etag(const struct core *c, const struct row *row);
 void core_timeline_add(struct core *c, const struct note *n);
-
-static inline void
-core_timeline_prefetch(const struct core *c, uint64_t seq)
-{
-	__builtin_prefetch(&c->timeline_heads[hash_u64(seq) % TIMELINE_EVENTS], 1);
-}
 
 /* Moves MARK to the first undecided of database DB (-1: any); NULL: there is none before it. */
 const struct row *core_mark(struct core *c, struct mark *mark, int32_t db, uint32_t *budget);

@@ -239,19 +239,37 @@ row_tells(const struct note *n)
 	       n->event == TXN_ACKED;
 }
 
+static uint64_t *
+timeline_head(const struct core *c, uint64_t seq)
+{
+	return &c->timeline_heads[hash_u64(seq) % TIMELINE_EVENTS];
+}
+
+static void
+timeline_flush(struct core *c)
+{
+	for (uint32_t i = 0; i < c->timeline_batched; i++) {
+		struct timeline_slot *s = &c->timeline_batch[i];
+		uint64_t *head = timeline_head(c, s->seq);
+		uint64_t number = ++c->timeline_count;
+
+		s->before = *head;
+		*head = number;
+		c->timeline[number % TIMELINE_EVENTS] = *s;
+	}
+	c->timeline_batched = 0;
+}
+
 void
 core_timeline_add(struct core *c, const struct note *n)
 {
-	struct timeline_slot *slot;
-	uint64_t *head, number;
+	uint64_t number = c->timeline_count + c->timeline_batched + 1;
 
 	if (row_tells(n))
 		return;
-	number = ++c->timeline_count;
-	slot = &c->timeline[number % TIMELINE_EVENTS];
-	head = &c->timeline_heads[hash_u64(n->gid.lo) % TIMELINE_EVENTS];
-	__builtin_prefetch(&c->timeline[(number + CORE_AHEAD) % TIMELINE_EVENTS], 1);
-	*slot = (struct timeline_slot){
+	__builtin_prefetch(timeline_head(c, n->gid.lo), 1);
+	__builtin_prefetch(&c->timeline[number % TIMELINE_EVENTS], 1);
+	c->timeline_batch[c->timeline_batched++] = (struct timeline_slot){
 		.event = {
 			.ms = c->wall_ms,
 			.kind = n->kind,
@@ -261,9 +279,9 @@ core_timeline_add(struct core *c, const struct note *n)
 			.to = n->to,
 		},
 		.seq = n->gid.lo,
-		.before = *head,
 	};
-	*head = number;
+	if (c->timeline_batched == TIMELINE_BATCH)
+		timeline_flush(c);
 }
 
 /* Events of one transaction, oldest first; beyond the room the later ones are dropped. */
@@ -295,7 +313,7 @@ tell_step(struct telling *t, uint64_t ms, enum txn_state to)
 static uint32_t
 from_ring(const struct core *c, uint64_t seq, struct timeline_event *ret_events, uint32_t max)
 {
-	uint64_t number = c->timeline_heads[hash_u64(seq) % TIMELINE_EVENTS];
+	uint64_t number = *timeline_head(c, seq);
 	uint32_t count = 0;
 
 	while (number && number + TIMELINE_EVENTS > c->timeline_count && count < max) {
@@ -318,7 +336,7 @@ uint32_t
 core_timeline(struct core *c, uint64_t seq, struct timeline_event *ret_events, uint32_t max)
 {
 	struct timeline_event ring[LIMIT_TIMELINE] UNINITIALIZED;
-	uint32_t count = from_ring(c, seq, ring, LIMIT_TIMELINE), i = 0;
+	uint32_t count, i = 0;
 	struct telling t = { .events = ret_events, .max = max };
 	uint32_t index = table_find(&c->table, seq);
 	const struct row *row;
@@ -326,6 +344,8 @@ core_timeline(struct core *c, uint64_t seq, struct timeline_event *ret_events, u
 	if (index == ROW_NONE)
 		return 0;
 	row = core_row(c, index);
+	timeline_flush(c);
+	count = from_ring(c, seq, ring, LIMIT_TIMELINE);
 	if (row->flags & ROW_PLAIN)
 		tell_step(&t, row->ms, TXN_COMMITTED);
 	else
