@@ -57,6 +57,9 @@ void core_state(struct core *c, struct entry_state *ret_state);
  * Lazy and finished things are forgotten here.
  */
 void core_reclaim(struct core *c, const struct entry *e, struct place place);
+/* The same for a stub, of transaction SEQ.  True: it is needed, and core_moved() must follow. */
+bool core_reclaim_stub(struct core *c, uint64_t seq, struct place place);
+void core_moved(struct core *c, uint64_t seq, struct place place);
 /* Journal space: half-sends are refused (BUSY) while it is not OK. */
 void core_space(struct core *c, bool ok);
 

@@ -225,21 +225,6 @@ reclaim_half(struct core *c, const struct half *half, const uint32_t *topics,
 	copy_forward(c, index, half, topics, &j, who);
 }
 
-static void
-reclaim_stub(struct core *c, const struct entry_stub *e, struct place place)
-{
-	uint32_t index = table_find(&c->table, e->gid.lo);
-	struct entry_stub stub = *e;
-
-	if (index == ROW_NONE || core_row(c, index)->lsn != place.lsn)
-		return;
-	CHECK(core_row(c, index)->flags & ROW_FINAL, e->gid.lo);
-	if (core_in_window(c, core_row(c, index)))
-		stub_forward(c, index, &stub);
-	else
-		core_forget(c, index);
-}
-
 /* A segment has its halves nearly in order: the rows that come next are likely these. */
 static void
 prefetch_behind(const struct core *c, uint64_t seq)
@@ -258,15 +243,12 @@ core_reclaim(struct core *c, const struct entry *e, struct place place)
 	case ENTRY_COPY:
 		reclaim_half(c, &e->copy.half, e->copy.topics, &e->copy, place);
 		return;
-	case ENTRY_STUB:
-		prefetch_behind(c, e->stub.gid.lo);
-		reclaim_stub(c, &e->stub, place);
-		return;
 	case ENTRY_AUDIT:
 		if (e->audit.ms + c->conf.audit_retention_ms > c->wall_ms)
 			(void)core_append(c, e);
 		return;
-	case ENTRY_STATE: /* for the rest see (2) above */
+	case ENTRY_STUB: /* core_reclaim_stub() */
+	case ENTRY_STATE: /* these are not asked about: see (2) above */
 	case ENTRY_DECISION:
 	case ENTRY_GENERATION:
 	case ENTRY_CHECKS:
@@ -280,4 +262,28 @@ core_reclaim(struct core *c, const struct entry *e, struct place place)
 	case ENTRY_CLUSTER:
 		return;
 	}
+}
+
+bool
+core_reclaim_stub(struct core *c, uint64_t seq, struct place place)
+{
+	uint32_t index = table_find(&c->table, seq);
+
+	prefetch_behind(c, seq);
+	if (index == ROW_NONE || core_row(c, index)->lsn != place.lsn)
+		return false;
+	CHECK(core_row(c, index)->flags & ROW_FINAL, seq);
+	if (core_in_window(c, core_row(c, index)))
+		return true;
+	core_forget(c, index);
+	return false;
+}
+
+void
+core_moved(struct core *c, uint64_t seq, struct place place)
+{
+	struct row *row = core_row(c, table_find(&c->table, seq));
+
+	row->lsn = place.lsn;
+	row->len = place.len;
 }

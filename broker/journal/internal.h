@@ -349,6 +349,7 @@ int journal_await(struct journal *j, bool (*done)(const struct journal *j)) MUST
 void writer_open_segment(struct journal *j, uint64_t number, uint64_t previous_end,
 			 size_t tail_bytes);
 void writer_add_raw(struct journal *j, const struct record *r, struct place *ret_place);
+int writer_append_again(struct journal *j, const struct record *r, struct place *ret_place) MUSTUSE;
 void writer_close_group(struct journal *j);
 int writer_flush(struct journal *j) MUSTUSE;
 uint64_t segment_base(const struct journal *j, uint64_t number);

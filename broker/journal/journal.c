@@ -285,6 +285,21 @@ journal_append(struct journal *j, const struct entry *e, struct place *ret_place
 	return 0;
 }
 
+/* Appends R again, which reclaim read, byte for byte. */
+int
+writer_append_again(struct journal *j, const struct record *r, struct place *ret_place)
+{
+	uint8_t *p = record_room(j, r->len);
+
+	if (j->err)
+		return j->err;
+	memcpy(p, r->body.p - (r->len - r->body.n), r->len);
+	*ret_place = take_record(j, p, r->len);
+	j->open_urgent = true;
+	j->stats.bytes_copied += r->len;
+	return 0;
+}
+
 /* ---- write and sync -------------------------------------------------------------------------- */
 
 static int

@@ -47,8 +47,14 @@ struct journal_client {
 	 * take the larger of what a state record and the records behind it say.  Must not append.
 	 */
 	void (*state)(void *arg, struct entry_state *ret_state);
-	/* Reclaim: E lies in the segment that is about to go. May append. */
+	/* Reclaim: E, a half, copy or audit record, lies in the segment that goes. May append. */
 	void (*reclaim)(void *arg, const struct entry *e, struct place place);
+	/*
+	 * Reclaim of a stub, of the transaction SEQ.  What a stub says never changes, so when it
+	 * is kept it is appended as it is, and moved() tells where.
+	 */
+	bool (*keep)(void *arg, uint64_t seq, struct place place);
+	void (*moved)(void *arg, uint64_t seq, struct place place);
 	/* All records that end at or before LSN are durable. */
 	void (*durable)(void *arg, uint64_t lsn);
 	/* The end of journal_fetch(). */

@@ -72,6 +72,23 @@ begin(struct journal *j)
 	return 0;
 }
 
+/* Most of what is kept, again and again while it is in the window: without decoding it. */
+static int
+hand_over_stub(struct journal *j, const struct record *r, struct place place)
+{
+	uint64_t seq;
+	int err = record_stub_seq(r, &seq);
+
+	if (err)
+		return ERR_CORRUPT;
+	if (!j->client->keep(j->arg, seq, place))
+		return 0;
+	err = writer_append_again(j, r, &place);
+	if (!err)
+		j->client->moved(j->arg, seq, place);
+	return err;
+}
+
 static int
 hand_over(struct journal *j, const struct record *r)
 {
@@ -79,7 +96,10 @@ hand_over(struct journal *j, const struct record *r)
 	struct entry e;
 	int err;
 
-	if (r->type >= RECORD_TYPE_SKIP || r->type == ENTRY_STATE || r->type == ENTRY_OLDEST)
+	if (r->type == ENTRY_STUB)
+		return hand_over_stub(j, r, place);
+	/* Whatever else there is tells of halves, and is in their copies or of no more use. */
+	if (r->type != ENTRY_HALF && r->type != ENTRY_COPY && r->type != ENTRY_AUDIT)
 		return 0;
 	err = record_decode(r, j->scratch, &e);
 	if (err)

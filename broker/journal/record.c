@@ -514,6 +514,17 @@ get_stub(struct cursor *c, struct record_scratch *s, struct entry_stub *e)
 		c->bad = true;
 }
 
+int
+record_stub_seq(const struct record *r, uint64_t *ret_seq)
+{
+	struct cursor c = cursor_of(r->body);
+
+	(void)cursor_u8(&c);
+	(void)cursor_le64(&c);
+	*ret_seq = cursor_varint(&c);
+	return c.bad ? ERR_MALFORMED : 0;
+}
+
 /* ---- lanes, topics, state -------------------------------------------------------------- */
 
 static void

@@ -76,6 +76,8 @@ void record_scratch_done(struct record_scratch *s);
  */
 int record_decode(const struct record *r, struct record_scratch *s,
 		  struct entry *ret_entry) MUSTUSE;
+/* All that reclaim needs of a stub: the sequence of its transaction.  ERR_MALFORMED. */
+int record_stub_seq(const struct record *r, uint64_t *ret_seq) MUSTUSE;
 
 /* "half", "decision", ...; "?" for a type that we do not know. */
 const char *record_type_name(uint8_t type);

@@ -215,6 +215,22 @@ on_reclaim(void *arg, const struct entry *e, struct place place)
 	core_reclaim(l->core, e, place);
 }
 
+static bool
+on_keep(void *arg, uint64_t seq, struct place place)
+{
+	struct loop *l = arg;
+
+	return core_reclaim_stub(l->core, seq, place);
+}
+
+static void
+on_moved(void *arg, uint64_t seq, struct place place)
+{
+	struct loop *l = arg;
+
+	core_moved(l->core, seq, place);
+}
+
 /* The core acts on it, and may append: only after journal_poll() has returned. */
 static void
 on_durable(void *arg, uint64_t lsn)
@@ -289,6 +305,8 @@ static const struct journal_client loop_client = {
 	.recover = on_recover,
 	.state = on_state,
 	.reclaim = on_reclaim,
+	.keep = on_keep,
+	.moved = on_moved,
 	.durable = on_durable,
 	.fetched = on_fetched,
 	.space = on_space,

@@ -105,6 +105,13 @@ on_reclaim(void *arg, const struct entry *e, struct place place)
 	(void)arg, (void)e, (void)place;
 }
 
+static bool
+on_keep(void *arg, uint64_t seq, struct place place)
+{
+	(void)arg, (void)seq, (void)place;
+	return false;
+}
+
 static void
 on_durable(void *arg, uint64_t lsn)
 {
@@ -127,6 +134,7 @@ static const struct journal_client client = {
 	.recover = on_recover,
 	.state = on_state,
 	.reclaim = on_reclaim,
+	.keep = on_keep,
 	.durable = on_durable,
 	.fetched = on_fetched,
 	.space = on_space,

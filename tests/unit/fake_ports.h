@@ -354,7 +354,14 @@ fake_reclaim(struct fake *f)
 	for (uint32_t i = f->first; i < end; i++) {
 		struct place place = { i * FAKE_LEN, FAKE_LEN };
 
-		core_reclaim(f->core, &f->log[i], place);
+		if (f->log[i].type != ENTRY_STUB) {
+			core_reclaim(f->core, &f->log[i], place);
+		} else if (core_reclaim_stub(f->core, f->log[i].stub.gid.lo, place)) {
+			uint64_t seq = f->log[i].stub.gid.lo;
+
+			ck_assert_int_eq(fake_append(f, &f->log[i], &place), 0);
+			core_moved(f->core, seq, place);
+		}
 	}
 	fake_sync(f);
 	f->first = end;

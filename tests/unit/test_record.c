@@ -512,6 +512,12 @@ START_TEST(every_type_comes_back_as_it_went)
 		ck_assert_int_eq(record_length(str_from(p, len), &length), 0);
 		ck_assert_uint_eq(length, len);
 		ck_assert_int_eq(record_open(str_from(p, len), segment, lsn, &r), 0);
+		if (e.type == ENTRY_STUB) {
+			uint64_t seq;
+
+			ck_assert_int_eq(record_stub_seq(&r, &seq), 0);
+			ck_assert_uint_eq(seq, e.stub.gid.lo);
+		}
 		ck_assert_uint_eq(r.len, len);
 		ck_assert_int_eq(record_decode(&r, &scratch, &back), 0);
 		same(&e, &back);
