@@ -247,7 +247,7 @@ core_reclaim(struct core *c, const struct entry *e, struct place place)
 		if (e->audit.ms + c->conf.audit_retention_ms > c->wall_ms)
 			(void)core_append(c, e);
 		return;
-	case ENTRY_STUB: /* core_reclaim_stub() */
+	case ENTRY_STUB:  /* core_reclaim_stub() */
 	case ENTRY_STATE: /* these are not asked about: see (2) above */
 	case ENTRY_DECISION:
 	case ENTRY_GENERATION:

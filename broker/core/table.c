@@ -5,9 +5,9 @@
 
 #define SPAN_ROWS (UINT64_C(1) << TABLE_SPAN_BITS)
 #define SPAN_MASK (SPAN_ROWS - 1)
-/* An array of 16 KiB pays from so many rows on; far fewer, or a row may come and go at the border. */
+/* An array of 16 KiB pays from so many rows on, and is kept for a while when they get fewer. */
 #define SPAN_MANY 256u
-#define SPAN_FEW 64u
+#define SPAN_FEW  64u
 
 static uint64_t
 hash_seq(const void *arg, uint32_t index)

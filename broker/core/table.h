@@ -85,7 +85,7 @@ struct span {
 	uint64_t number;	/* sequence >> TABLE_SPAN_BITS */
 	uint32_t live;
 	uint32_t undecided;	/* of those; as table_undecided() was told */
-	uint32_t *rows;		/* by the low bits of the sequence: row + 1, 0: none; NULL: in the map */
+	uint32_t *rows;		/* by the sequence's low bits: row + 1; NULL: they are in the map */
 };
 
 struct table {

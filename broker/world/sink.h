@@ -7,8 +7,9 @@
  *
  * Contract, checked of both by tests/contract/test_sink.c:
  *
- *   - publish() copies what it needs, and may do no more before flush(); ERR_AGAIN means the queue is full, and SINK_READY
- *     follows when it no longer is; any other error means "not taken, no report";
+ *   - publish() copies what it needs, and may do no more before flush(); ERR_AGAIN means the
+ *     queue is full, and SINK_READY follows when it no longer is; any other error means "not
+ *     taken, no report";
  *   - after publish() returned 0 there is exactly one SINK_REPORT with its token, or,
  *     when the handle is rebuilt first, none: rebuild() voids all that is unreported;
  *   - records of one partition are appended in the order of publish() as long as no

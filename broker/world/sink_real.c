@@ -172,8 +172,8 @@ bytes_of(const struct sink_record *r)
 static bool
 has_room(const struct sink_real *s, size_t bytes)
 {
-	return s->unreported == 0 || (s->unreported < s->max_messages &&
-				      s->unreported_bytes + bytes <= s->max_bytes);
+	return s->unreported == 0 ||
+	       (s->unreported < s->max_messages && s->unreported_bytes + bytes <= s->max_bytes);
 }
 
 static int

@@ -18,7 +18,7 @@
 #define CHUNK_BYTES (256u << 10)
 #define SPARES      32
 #define SLEEP_MS    1000 /* at most: a yield ends it */
-#define STUCK_MS    10	 /* librdkafka's queue is full: until it is looked at again */
+#define STUCK_MS    10   /* librdkafka's queue is full: until it is looked at again */
 
 /* ---- from the loop --------------------------------------------------------------------------- */
 
