@@ -2,6 +2,8 @@
 
     with databases.Postgres() as db:
             db.url        "postgres:host=/tmp/... user=postgres dbname=postgres"
+            db.other      a second database of the same server
+            db.cut()      ends all connections to it
 
 Each has a temporary folder with its data and its socket, listens nowhere else, and dies with this
 process.  As root they run as the user of their package, for both refuse to be root.  Nothing is
@@ -96,7 +98,7 @@ class Sqlite:
 	def __enter__(self):
 		memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
 		self.dir = tempfile.mkdtemp(prefix="escrow-sqlite-", dir=memory)
-		self.url = "sqlite:%s/db" % self.dir
+		self.url, self.other = "sqlite:%s/db" % self.dir, "sqlite:%s/other" % self.dir
 		return self
 
 	def __exit__(self, *_):
@@ -121,7 +123,9 @@ class Postgres(Server):
 			    "-c", "shared_buffers=32MB", "-c", "autovacuum=off"],
 			   lambda: "ready to accept" in (self.dir / "log").read_text())
 		self.psql = [program("psql", *homes), "-q", "-h", str(self.dir), "-U", "postgres", "-c"]
+		self.once(self.psql + ["CREATE DATABASE other"])
 		self.url = "postgres:host=%s user=postgres dbname=postgres" % self.dir
+		self.other = "postgres:host=%s user=postgres dbname=other" % self.dir
 
 
 	def cut(self):
@@ -146,8 +150,9 @@ class Mysql(Server):
 			    "--innodb-log-file-size=16M", "--innodb-buffer-pool-size=32M", "--skip-log-bin"],
 			   lambda: "ready for connections" in (self.dir / "log").read_text())
 		self.client = [program("mariadb"), "--no-defaults", "--socket=%s" % socket, "-uroot", "-e"]
-		self.once(self.client + ["CREATE DATABASE escrow"])
+		self.once(self.client + ["CREATE DATABASE escrow; CREATE DATABASE other"])
 		self.url = "mysql:socket=%s user=root dbname=escrow" % socket
+		self.other = "mysql:socket=%s user=root dbname=other" % socket
 
 
 	def cut(self):
