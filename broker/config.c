@@ -15,11 +15,13 @@
 
 #include "base/conf.h"
 #include "base/err.h"
+#include "base/utf8.h"
 #include "config_keys.h"
 
 #define FILE_MAX_BYTES   (16u << 20)
 #define SECRET_MAX_BYTES (64u << 10)
 #define MASK             "********"
+#define NOT_A_KEY        "a key is made of letters, digits and . _ - %% |"
 
 /* The fixed ones: what nobody has had a reason to set. */
 #define RECEIVE_BYTES (UINT64_C(256) << 20) /* input buffers of all connections together */
@@ -218,6 +220,44 @@ set(struct loader *l, const char *name, const char *value, const char *origin)
 	}
 }
 
+/* UTF-8 without control characters, as in a file. */
+static bool
+is_text(struct str s)
+{
+	while (s.n) {
+		size_t n = utf8_length(s);
+		unsigned char c = (unsigned char)s.p[0];
+
+		if (n == 0 || (c < 0x20 && c != '\t') || c == 0x7f)
+			return false;
+		s = str_from(s.p + n, s.n - n);
+	}
+	return true;
+}
+
+static bool
+is_key(const char *name)
+{
+	return name[strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
+				 "._-%|")] == '\0';
+}
+
+/* A setting of the environment or the command line: its value is read as a file's is. */
+static void
+set_text(struct loader *l, const char *name, const char *value, const char *origin)
+{
+	size_t n;
+
+	value += strspn(value, " \t");
+	n = strlen(value);
+	while (n && (value[n - 1] == ' ' || value[n - 1] == '\t'))
+		n--;
+	if (!is_text(str_from(value, n)))
+		fault(l, origin, "the value of %s has control characters, or is not UTF-8", name);
+	else
+		set(l, name, own(l, str_from(value, n)), origin);
+}
+
 /* Reads at most MAX bytes of PATH; 0 or an errno. */
 static int
 read_file(const char *path, size_t max, struct buf *ret)
@@ -371,7 +411,7 @@ load_variable(struct loader *l, const char *variable, const char *value)
 	for (size_t i = 0; i < config_key_count; i++) {
 		variable_of(config_keys[i].name, name, sizeof(name));
 		if (strcmp(name, variable) == 0) {
-			set(l, config_keys[i].name, value, text);
+			set_text(l, config_keys[i].name, value, text);
 			return;
 		}
 	}
@@ -379,7 +419,10 @@ load_variable(struct loader *l, const char *variable, const char *value)
 		return;
 	property_of(variable, name, sizeof(name));
 	if (strncmp(name, "kafka.", strlen("kafka.")) == 0 && name[strlen("kafka.")]) {
-		set(l, name, value, text);
+		if (!is_key(name))
+			fault(l, "the environment", NOT_A_KEY);
+		else
+			set_text(l, name, value, text);
 		return;
 	}
 	/* Not ours alone: ESCROW_URL is the client library's.  So no fault. */
@@ -421,13 +464,15 @@ load_sets(struct loader *l)
 			continue;
 		}
 		name = own(l, str_from(text, (size_t)(equals - text)));
-		if (is_secret(name))
+		if (!is_key(name))
+			fault(l, "--set", NOT_A_KEY);
+		else if (is_secret(name))
 			fault(l, "--set",
 			      "%s is a secret, and command lines can be seen by everybody; use "
 			      "%s_file",
 			      name, name);
 		else
-			set(l, name, equals + 1, "--set");
+			set_text(l, name, equals + 1, "--set");
 	}
 }
 
@@ -664,7 +709,9 @@ config_print(const struct config *c, struct buf *out)
 	while (config_next(c, &at, &v)) {
 		size_t n = strlen(v.value);
 
-		buf_printf(out, "# %s\n%s = %s", v.origin, v.name, v.value);
+		/* A mask is no password: a file made of this must not have it for one. */
+		buf_printf(out, "# %s\n%s%s = %s", v.origin, is_secret(v.name) ? "# " : "", v.name,
+			   v.value);
 		/* As conf.h reads it: backslashes at the end stand double. */
 		while (n && v.value[n - 1] == '\\') {
 			buf_u8(out, '\\');

@@ -72,7 +72,10 @@ struct config_view {
 /* Steps through them in the order of the table: *AT is 0 to begin; false at the end. */
 bool config_next(const struct config *c, size_t *at, struct config_view *ret_view);
 
-/* --print-config: text that --config reads again, each value under a comment with its origin. */
+/*
+ * --print-config: text that --config reads again, each value under a comment with its origin.
+ * Secrets are comments: their lines have to be filled in.
+ */
 void config_print(const struct config *c, struct buf *out);
 
 #endif /* CONFIG_H */

@@ -422,7 +422,8 @@ START_TEST(secrets_are_not_shown)
 	ck_assert_uint_eq(config.kafka_count, ARRAY_LEN(secret) + 1);
 	config_print(&config, &out);
 	ck_assert_ptr_null(strstr(text_of(&out), "hunter2"));
-	ck_assert_ptr_nonnull(strstr(text_of(&out), "kafka.sasl.password = ********\n"));
+	/* As a comment: a file made of what was printed must not have the mask for a password. */
+	ck_assert_ptr_nonnull(strstr(text_of(&out), "\n# kafka.sasl.password = ********\n"));
 	ck_assert_str_eq(kafka_value("sasl.password"), "hunter2");
 
 	faults_of("", NULL, "kafka.sasl.password=hunter2");
@@ -487,6 +488,24 @@ START_TEST(strange_variables_are_not_ours)
 END_TEST
 
 /* What is printed can be read again, and means the same. */
+/* A value with a line break, printed, would set another key when the text is used as a file. */
+START_TEST(values_are_text_wherever_they_come_from)
+{
+	faults_of("", NULL, "data.dir=/x\ncheck.max = 3");
+	ck_assert_ptr_nonnull(strstr(faults.data, "the value of data.dir has control characters"));
+	faults_of("", "ESCROW_DATA_DIR=/x\x7f", NULL);
+	ck_assert_ptr_nonnull(strstr(faults.data, "the value of data.dir has control characters"));
+	faults_of("", "ESCROW_DATA_DIR=/\xff", NULL);
+	ck_assert_ptr_nonnull(strstr(faults.data, "is not UTF-8"));
+	faults_of("", NULL, "kafka.linger ms=5");
+	ck_assert_ptr_nonnull(strstr(faults.data, "a key is made of letters"));
+	faults_of("", "ESCROW_KAFKA_A\nB=5", NULL);
+	ck_assert_ptr_nonnull(strstr(faults.data, "a key is made of letters"));
+	ck_assert_int_eq(load("", NULL, "kafka.client.id=  two words\t"), 0);
+	ck_assert_str_eq(kafka_value("client.id"), "two words");
+}
+END_TEST
+
 START_TEST(printed_text_loads_to_the_same)
 {
 	struct buf first = BUF_INIT, second = BUF_INIT;
@@ -554,5 +573,5 @@ UNIT_WITH("config", setup, teardown, without_a_file_all_is_as_documented, the_sa
 	  mistakes_are_told_where_they_are, values_outside_their_type_are_refused,
 	  settings_must_go_together, kafka_passes_through, message_limits_follow_each_other,
 	  topics_are_mapped, secrets_are_not_shown, secrets_come_from_files,
-	  strange_variables_are_not_ours, printed_text_loads_to_the_same,
-	  a_named_file_must_be_there);
+	  strange_variables_are_not_ours, values_are_text_wherever_they_come_from,
+	  printed_text_loads_to_the_same, a_named_file_must_be_there);
