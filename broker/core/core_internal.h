@@ -143,7 +143,9 @@ struct db {
 
 #define CORE_AHEAD 8 /* requests between asking for memory and needing it */
 
+#ifndef TIMELINE_EVENTS /* as TABLE_CHUNK */
 #define TIMELINE_EVENTS 65536u
+#endif
 
 struct timeline_slot {
 	struct timeline_event event;

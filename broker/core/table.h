@@ -26,7 +26,9 @@
 
 #define ROW_NONE UINT32_MAX
 #define PART_NONE UINT32_MAX
-#define TABLE_CHUNK 65536u   /* rows */
+#ifndef TABLE_CHUNK	     /* who makes a core a millisecond (tests/fuzz) makes it small */
+#define TABLE_CHUNK 65536u   /* rows: a power of two */
+#endif
 #define TABLE_SPAN_BITS 12   /* a span is 4096 sequences */
 
 enum row_flag {

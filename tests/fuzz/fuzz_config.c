@@ -25,15 +25,10 @@
 #include "base/hex.h"
 #include "config_keys.h"
 #include "core/message.h"
+#include "fuzz/must.h"
 #include "world/net.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
-
-#define MUST(condition)                                                                            \
-	do {                                                                                       \
-		if (!(condition))                                                                  \
-			abort();                                                                   \
-	} while (0)
 
 #define INPUT_MAX 4096u
 #define SETS_MAX  64

@@ -21,16 +21,11 @@
 #include "base/err.h"
 #include "base/hash.h"
 #include "fuzz/disk_mem.h"
+#include "fuzz/must.h"
 #include "journal/journal.h"
 #include "journal/record.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
-
-#define MUST(condition)                                                                            \
-	do {                                                                                       \
-		if (!(condition))                                                                  \
-			abort();                                                                   \
-	} while (0)
 
 #define SEGMENT     DISK_MEM_FILE_MAX
 #define FILES_MAX   16
