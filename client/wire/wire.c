@@ -318,6 +318,18 @@ wire_encode(const struct wire_command *c, void *buf, size_t room, size_t *ret_n)
 	return 0;
 }
 
+void
+wire_set_opaque(void *frame, int32_t opaque)
+{
+	put32((uint8_t *)frame + PREFIX + 5, (uint32_t)opaque);
+}
+
+void
+wire_set_body(void *frame, size_t frame_n, size_t n)
+{
+	put32(frame, (uint32_t)(frame_n - 4 + n));
+}
+
 /* ---- properties -------------------------------------------------------------------------- */
 
 bool

@@ -23,12 +23,12 @@
 #include <time.h>
 #include <unistd.h>
 
-#define EXT4_IOC_SHUTDOWN     _IOR('X', 125, uint32_t)
-#define NO_LOG_FLUSH          2u
-#define PAGE                  4096
-#define NS_PER_S              1000000000
-#define DIRTY_NS              15000 /* a clean page is passed over in less than a microsecond */
-#define TORN_SEGMENTS         2
+#define EXT4_IOC_SHUTDOWN _IOR('X', 125, uint32_t)
+#define NO_LOG_FLUSH      2u
+#define PAGE              4096
+#define NS_PER_S          1000000000
+#define DIRTY_NS          15000 /* a clean page is passed over in less than a microsecond */
+#define TORN_SEGMENTS     2
 
 struct segment {
 	char name[32];

@@ -24,8 +24,8 @@
 #include <time.h>
 #include <unistd.h>
 
-#define EXPORT   __attribute__((visibility("default")))
-#define NS_PER_S 1000000000
+#define EXPORT    __attribute__((visibility("default")))
+#define NS_PER_S  1000000000
 #define NS_PER_MS 1000000
 
 struct control {

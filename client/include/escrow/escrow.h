@@ -29,7 +29,8 @@
  * transaction belongs to one thread at a time.  In thread mode (the default) the library
  * has two threads of its own: one for the connection and the completions, one for the check
  * listeners, which may take their time.  In poll mode it has none, and everything happens in
- * escrow_poll() and in the blocking calls, which then are for one thread at a time.
+ * escrow_poll() and in the blocking calls, which then are for one thread at a time; a name that
+ * must be resolved blocks there.
  * All signals are blocked in the library's threads.  SIGPIPE is never raised.
  *
  * Fork.  A client belongs to the process that opened it.  In a child every call but
@@ -106,7 +107,8 @@ typedef enum escrow_status {
 	ESCROW_E_CLOSED = 20,      /* f  it is being closed                                     */
 	ESCROW_E_FORK = 21,        /* f  it belongs to the parent process                       */
 	ESCROW_E_PROTOCOL = 22     /* f  what answers at this address does not speak the protocol,
-				    *    or its certificate is not trusted                      */
+				    *    or its certificate is not trusted.  The next requests
+				    *    try again, should somebody have mended it              */
 } escrow_status;
 
 /* "OK", "TIMEOUT", ...: stable, for logs and metrics. */
@@ -135,12 +137,13 @@ typedef struct escrow_conf escrow_conf;
 /*
  * Keys, with their defaults.  The same keys are the query of a URL.
  *
- *   servers                         HOST:PORT[,HOST:PORT...]; tried in turn
+ *   servers            127.0.0.1    HOST[:PORT][,HOST[:PORT]...]; port 9876; tried in turn
  *   group                           the producer group of half-sends that name none
  *   client.id          made up      this producer's name, for people; at most 255 bytes
  *   mode               thread       thread, or poll: everything in escrow_poll()
  *   timeout.ms         10000        of a request, all its repeats included
- *   retry.ms           3000         an unanswered request is sent again after so long
+ *   retry.ms           5000         nothing was heard for so long while requests are under way:
+ *                                   a new connection, and they are sent again
  *   linger.us          0            completions that come together go out together anyway; so
  *                                   long a request may wait for others to share its write
  *   window             4096         half-sends under way; then calls wait, or ESCROW_E_FULL
@@ -152,9 +155,12 @@ typedef struct escrow_conf escrow_conf;
  *   backoff.max.ms     5000         ...up to this
  *   heartbeat.ms       30000
  *   broker             auto         escrow, rocketmq, or auto: asked when connected.  With
- *                                   RocketMQ there is one message to a transaction, its
- *                                   texts must be text, and there is no fence: no db_id is
- *                                   kept and no watermark known.  The log says so
+ *                                   RocketMQ `servers` is the broker, not its name server;
+ *                                   there is one message to a transaction, its key and
+ *                                   headers are text, its value is not empty; and there is
+ *                                   no fence: gids are zeroes, no db_id is kept, no
+ *                                   watermark known, and a half-send that is sent again is
+ *                                   a second one, left to its check.  The log says so
  *   tls                false        true with the scheme escrows://
  *   tls.ca             system's     PEM file of the authorities to trust
  *   tls.cert, tls.key               PEM files of our own certificate
@@ -206,8 +212,9 @@ ESCROW_API escrow_status escrow_flush(escrow_client *client, int timeout_ms);
 /*
  * Flushes, at most TIMEOUT_MS, then ends.  Requests still under way complete with CLOSED or, when
  * they were sent, TIMEOUT, before it returns; and it returns only when no callback runs any more.
- * Transactions that are still held stay undecided: abandon them before.  NULL is fine.  Not from a
- * callback: ARG.  TIMEOUT: some requests were not complete.
+ * Transactions that are still held stay undecided; their handles are good for escrow_abandon() and
+ * escrow_txn_gid().  NULL is fine.  Not from a callback: ARG.  TIMEOUT: some requests were not
+ * complete.
  */
 ESCROW_API escrow_status escrow_close(escrow_client *client, int timeout_ms);
 
@@ -387,8 +394,9 @@ typedef escrow_decision (*escrow_check_fn)(const escrow_view *view, void *arg);
 /*
  * FN answers the checks of GROUP (NULL: the client's), from now on and after every
  * reconnect.  One listener per group; a second one takes its place; FN NULL: none, and when it
- * returns none runs.  FN is called one at a time: on the thread for checks, where it may
- * block and make any call of this library, or in escrow_poll(), where it holds up all else.
+ * returns the old one does not run.  FN is called one at a time: on the thread for checks,
+ * where it may block and make any call but escrow_close(), or in escrow_poll(), where it holds
+ * up all else.
  * ARG, NOMEM, and FULL beyond 256 groups.
  */
 ESCROW_API escrow_status escrow_on_check(escrow_client *client, const char *group,
@@ -405,7 +413,8 @@ ESCROW_API uint32_t escrow_view_number(const escrow_view *view); /* 1 for the fi
 ESCROW_API size_t escrow_view_count(const escrow_view *view); /* messages */
 /*
  * One of the messages; RET->struct_size must be set.  A key or a header that RocketMQ's text
- * cannot carry (bytes 1 and 2, null) is missing, and the partition is -1.  ARG: no such message.
+ * cannot carry (bytes 1 and 2, null) is missing, the partition is -1, a null value is empty, and
+ * the value of a RocketMQ client may be compressed.  ARG: no such message.
  */
 ESCROW_API escrow_status escrow_view_message(const escrow_view *view, size_t index,
 		escrow_message *ret_message);
@@ -428,8 +437,8 @@ ESCROW_API escrow_status escrow_oldest_undecided(escrow_client *client, const vo
 ESCROW_API int escrow_fd(const escrow_client *client);
 /*
  * Sends, receives, calls completions and check listeners; waits for something to do at most
- * TIMEOUT_MS (0: not, -1: for ever).  How many callbacks it made, or -1: thread mode, or
- * called from a callback, or a fatal status, which escrow_last_error() tells.
+ * TIMEOUT_MS (0: not, -1: for ever).  How many callbacks it made, or -1: thread mode, called
+ * from a callback, closed, or after fork(); escrow_last_error() tells.
  */
 ESCROW_API int escrow_poll(escrow_client *client, int timeout_ms);
 
