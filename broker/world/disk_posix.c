@@ -510,6 +510,14 @@ posix_read(struct disk_file *f, uint64_t offset, void *buf, size_t len, uint64_t
 	return 0;
 }
 
+/* Never tried again: what a disk that fails says first is the last that is believed. */
+static int
+write_failed(struct disk_file *f, ssize_t n)
+{
+	atomic_store(&f->poisoned, true);
+	return n < 0 && err_of(errno) == ERR_NOSPACE ? ERR_NOSPACE : ERR_IO;
+}
+
 static int
 posix_write(struct disk_file *f, uint64_t offset, const struct iovec *iov, int iov_count)
 {
@@ -528,19 +536,16 @@ posix_write(struct disk_file *f, uint64_t offset, const struct iovec *iov, int i
 				all += iov[k].iov_len;
 			if (n >= 0 && (size_t)n == all)
 				return 0;
+			if (n < 0 && errno != EINTR)
+				return write_failed(f, n);
 		}
 		while (left) {
 			ssize_t n = pwrite(f->fd, p, left, (off_t)offset);
 
 			if (n < 0 && errno == EINTR)
 				continue;
-			if (n <= 0) {
-				int err = n < 0 && err_of(errno) == ERR_NOSPACE ? ERR_NOSPACE
-										: ERR_IO;
-
-				atomic_store(&f->poisoned, true);
-				return err;
-			}
+			if (n <= 0)
+				return write_failed(f, n);
 			p += n;
 			left -= (size_t)n;
 			offset += (uint64_t)n;
