@@ -44,7 +44,8 @@ def die_with_parent():
 
 
 def until(what, condition, seconds=30.0, every=0.05):
-	"""Polls until the condition holds and returns its value; fails with WHAT."""
+	"""Polls until the condition holds and returns its value; fails with WHAT.  Time in which we stood still ourselves
+	(a suspended machine, a SIGSTOP) does not count."""
 	deadline = time.monotonic() + seconds
 	while True:
 		value = condition()
@@ -52,7 +53,11 @@ def until(what, condition, seconds=30.0, every=0.05):
 			return value
 		if time.monotonic() > deadline:
 			raise Failed("%s: not within %g s" % (what, seconds))
+		before = time.monotonic()
 		threading.Event().wait(every)
+		still = time.monotonic() - before - every
+		if still > 3:
+			deadline += still
 
 
 def lines(path):

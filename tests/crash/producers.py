@@ -28,6 +28,7 @@ COMMIT, ROLLBACK, UNKNOWN = "commit", "rollback", "unknown"
 CODE = {COMMIT: remoting.COMMIT, ROLLBACK: remoting.ROLLBACK, UNKNOWN: remoting.UNKNOWN}
 CHECK, END, SEND, HEARTBEAT = 39, 37, 10, 34
 BUSY, DECIDED = 2, 4
+CONNECT = 0.5		# seconds
 WORK_MAX = 200	# what may wait to be repeated on one connection
 
 
@@ -75,7 +76,8 @@ class Line:
 		self.waiting = {}		# opaque -> (op, what, message or gid, deadline)
 		self.opaque = 0
 		self.work = collections.deque()	# messages to go on with
-		self.again = 0.0
+		self.again = 0.0		# not before
+		self.since = 0.0
 
 
 class Producers(threading.Thread):
@@ -95,6 +97,7 @@ class Producers(threading.Thread):
 		self.paused = threading.Event()
 		self.ended = threading.Event()
 		self.crashes = 0	# of producers, asked for by crash()
+		self.killed_with = self.timeouts = 0	# operations under way
 		self.error = None
 		self.codes = collections.Counter()
 		self.audit_left = None
@@ -152,7 +155,8 @@ class Producers(threading.Thread):
 		now = time.monotonic()
 		while self.crashes:
 			self.crashes -= 1
-			line = self.random.choice(self.lines)
+			line = self.random.choice([line for line in self.lines if line.waiting] or self.lines)
+			self.killed_with += len(line.waiting)
 			self.lose(line, "producer killed", forget=True)
 		for line in self.lines:
 			if line.socket is None and now >= line.again:
@@ -161,7 +165,10 @@ class Producers(threading.Thread):
 				self.feed(line, now)
 				self.flush(line)
 			if any(deadline < now for *_, deadline in line.waiting.values()):
+				self.timeouts += len(line.waiting)
 				self.lose(line, "no answer in time")
+			elif line.socket is not None and not line.open and line.since + CONNECT < now:
+				self.lose(line, "no connection in time")
 		for key, events in self.selector.select(0.005):
 			line = key.data
 			if line.socket is None:
@@ -175,7 +182,7 @@ class Producers(threading.Thread):
 		line.socket = socket.socket()
 		line.socket.setblocking(False)
 		line.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-		line.again = now + 0.01
+		line.since = now
 		line.socket.connect_ex(self.address)
 		self.selector.register(line.socket, selectors.EVENT_READ | selectors.EVENT_WRITE, line)
 
@@ -349,8 +356,6 @@ class Producers(threading.Thread):
 				self.drop(what)
 				if code == 0 and what.truth == COMMIT and self.random.random() < self.settings.again:
 					self.half(line, what, "again")
-				if code == 0 and what.truth == COMMIT and self.random.random() < self.settings.again:
-					self.half(line, what)
 		elif f == "audit" and code == BUSY:
 			self.audit_left.append(what)
 

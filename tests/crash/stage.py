@@ -14,6 +14,7 @@ import history
 import judge
 import lab
 import producers
+import proxy
 
 TOPICS = producers.Settings.topics
 PARTITIONS = 16		# the mock keeps 5 MiB of each
@@ -22,15 +23,16 @@ PARTITIONS = 16		# the mock keeps 5 MiB of each
 class Round:
 	"""One journal's life.  SETTINGS are the daemon's."""
 
-	def __init__(self, args, name, seed, data=None, load=None, bootstrap=None, **settings):
+	def __init__(self, args, name, seed, load=None, proxied=False, **settings):
 		self.args, self.seed = args, seed
 		self.folder = lab.Folder("torture-" + name)
 		self.kafka = lab.Mockd(args.mockd, [])
 		for topic in TOPICS:
 			self.kafka.tell("topic %s %d" % (topic, PARTITIONS))
 		self.topics = lab.Topics(args.topics, self.kafka.address)
+		self.proxy = proxy.Proxy(self.kafka.address, seed) if proxied else None
 		self.port = lab.free_port()
-		own = {"kafka.bootstrap.servers": bootstrap or self.kafka.address, "kafka.max.in.flight": 1,
+		own = {"kafka.bootstrap.servers": (self.proxy or self.kafka).address, "kafka.max.in.flight": 1,
 		       "kafka.linger.ms": 60,	# a longer way to Kafka: most kills then find commits on it
 		       "listen.address": "127.0.0.1:%d" % self.port, "check.immunity": "300ms", "check.interval": "300ms",
 		       "check.backoff": 1, "check.max": 1000000, "journal.segment": "3MiB", "limits.message": "256KiB",
@@ -38,8 +40,6 @@ class Round:
 		own.update({name.replace("__", "."): value for name, value in settings.items()})
 		self.daemon = lab.Daemon(args.daemon, self.folder / "daemon")
 		self.daemon.settings.update({name: str(value) for name, value in own.items()})
-		if data:
-			self.daemon.settings["data.dir"] = str(data)
 		self.history = history.History(self.folder / "history.jsonl")
 		self.producers = producers.Producers("127.0.0.1:%d" % self.port, self.history, seed, load)
 		self.starts = []	# seconds until it was ready
@@ -54,6 +54,8 @@ class Round:
 				self.producers.join(10)
 		finally:
 			self.daemon.kill()
+			if self.proxy:
+				self.proxy.close()
 			self.kafka.kill()
 			self.history.close()
 		if failure[0] is None:
