@@ -216,6 +216,13 @@ slot_read(struct journal *j, struct slot *s, struct place place)
 				  TOKEN(TOKEN_SLOT, (uint64_t)(s - j->slots)));
 }
 
+/* Bytes that were read before and are wrong now: whoever asked may ask for ever, so end it here. */
+static int
+told(struct journal *j, int err)
+{
+	return err && err != ERR_NOTFOUND ? journal_fail(j, err) : err;
+}
+
 int
 journal_fetch(struct journal *j, struct place place, uint64_t token, const struct half **ret_half)
 {
@@ -230,7 +237,7 @@ journal_fetch(struct journal *j, struct place place, uint64_t token, const struc
 	p = cache_find(j, place.lsn, place.len);
 	if (p) {
 		j->stats.fetch_hits++;
-		return cached_half(j, p, place, ret_half);
+		return told(j, cached_half(j, p, place, ret_half));
 	}
 	if (!segment_find(j, place.lsn / j->segment_bytes))
 		return ERR_NOTFOUND;
@@ -240,7 +247,7 @@ journal_fetch(struct journal *j, struct place place, uint64_t token, const struc
 	if (s && s->state == SLOT_READY) {
 		j->stats.fetch_hits++;
 		s->used = ++j->slot_clock;
-		return read_half(j, s->mem + (place.lsn - s->lsn), place, ret_half);
+		return told(j, read_half(j, s->mem + (place.lsn - s->lsn), place, ret_half));
 	}
 	if (!s) {
 		s = slot_take(j);
