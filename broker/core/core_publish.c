@@ -230,7 +230,7 @@ watch_offset(struct core *c, struct lane *lane, int64_t offset)
 {
 	if (offset < 0)
 		return; /* Kafka knew it as a repetition, and does not say where the first lies */
-	if (offset < lane->offset)
+	if (offset <= lane->offset)
 		core_note(c, &(struct note){
 				     .kind = NOTE_TOPIC_ANEW,
 				     .partition = lane->partition,
