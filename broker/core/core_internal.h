@@ -347,6 +347,13 @@ uint32_t core_lane(struct core *c, uint32_t topic, int32_t partition);
 void core_push(struct core *c, uint32_t index);
 void core_pump(struct core *c);
 void core_marks(struct core *c);
+/*
+ * Has the watermark of every message's lane passed it, as far as JOURNALED (or memory) says?  What is
+ * forgotten before would be a number that recovery misses.
+ */
+bool core_passed(const struct core *c, const struct row *row, bool journaled);
+/* A mark of how far the lane is, now, if that was not journaled yet. */
+void core_mark_low(struct core *c, uint32_t number);
 void core_mark_durable(struct core *c, const struct pending *p);
 void core_refused_durable(struct core *c, const struct pending *p);
 void core_lane_fetched(struct core *c, uint32_t lane, const struct half *half);

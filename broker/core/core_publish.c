@@ -370,6 +370,34 @@ mark(struct core *c, uint32_t number, uint64_t low, const uint64_t *done, uint32
 	return true;
 }
 
+bool
+core_passed(const struct core *c, const struct row *row, bool journaled)
+{
+	uint32_t p = row->flags & ROW_PARTS ? row->parts : PART_NONE;
+
+	for (; p != PART_NONE; p = table_part(&c->table, p)->next) {
+		const struct part_node *part = table_part(&c->table, p);
+		uint32_t number = topics_lane(&c->topics, part->topic, part->partition);
+		const struct lane *lane;
+
+		if (part->again || part->n == 0)
+			continue; /* its lane's watermark says nothing of it */
+		lane = lanes_at(&c->lanes, number);
+		if (part->n >= (journaled ? lane->marked_low : lane->low))
+			return false;
+	}
+	return true;
+}
+
+void
+core_mark_low(struct core *c, uint32_t number)
+{
+	struct lane *lane = lanes_at(&c->lanes, number);
+
+	if (lane->low > lane->marked_low && mark(c, number, lane->low, NULL, 0))
+		lane->marked_low = lane->low;
+}
+
 /*
  * What was acknowledged since the last mark: behind the watermark by name, below it by the
  * watermark alone, and retried ones by name in a mark of their own.

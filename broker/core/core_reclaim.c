@@ -19,7 +19,9 @@
  *
  * A message counts as published only when that is durable: below a watermark that is, or in the
  * dying copy itself.  The in-memory truth (Kafka has it) goes into the copy, so a message is not
- * published again because its segment was reclaimed, and next time the copy is the proof.
+ * published again because its segment was reclaimed, and next time the copy is the proof.  The proof
+ * dies with the copy, so the watermark has to have passed by then, and is journaled right here if
+ * its mark was dropped on a full disk: or recovery would miss a number that nobody owes.
  */
 #include "core/core_internal.h"
 
@@ -171,6 +173,21 @@ durably_published(const struct core *c, const struct row *row, const struct entr
 	return true;
 }
 
+/* Once it is forgotten only the watermark tells of its numbers. */
+static void
+mark_passed(struct core *c, const struct row *row)
+{
+	uint32_t p = row->flags & ROW_PARTS ? row->parts : PART_NONE;
+
+	for (; p != PART_NONE; p = table_part(&c->table, p)->next) {
+		const struct part_node *part = table_part(&c->table, p);
+		uint32_t lane = topics_lane(&c->topics, part->topic, part->partition);
+
+		if (!part->again && part->n && part->n >= lanes_at(&c->lanes, lane)->marked_low)
+			core_mark_low(c, lane);
+	}
+}
+
 static void
 stub_forward(struct core *c, uint32_t index, struct entry_stub *stub)
 {
@@ -213,8 +230,10 @@ reclaim_half(struct core *c, const struct half *half, const uint32_t *topics,
 	if (index == ROW_NONE || core_row(c, index)->lsn != place.lsn)
 		return; /* forgotten, or copied before */
 	row = core_row(c, index);
-	final = (row->flags & ROW_FINAL) && !(row->flags & ROW_PENDING);
+	final = (row->flags & ROW_FINAL) && !(row->flags & ROW_PENDING) &&
+		core_passed(c, row, false);
 	if (final && (row->txn.state != TXN_PUBLISHED || durably_published(c, row, old))) {
+		mark_passed(c, row);
 		if (core_in_window(c, row))
 			stub_forward(c, index, &stub);
 		else

@@ -266,7 +266,7 @@ history_oldest(const struct core *c, uint64_t keep_ms)
 	if (c->history.head == ROW_NONE)
 		return ROW_NONE;
 	row = core_row(c, c->history.head);
-	if (row->flags & (ROW_PENDING | ROW_WAITED))
+	if ((row->flags & (ROW_PENDING | ROW_WAITED)) || !core_passed(c, row, true))
 		return ROW_NONE;
 	if (core_in_window(c, row) && !CANARY(KEY_FORGOTTEN_IN_WINDOW))
 		return ROW_NONE;

@@ -269,7 +269,7 @@ journal_append(struct journal *j, const struct entry *e, struct place *ret_place
 		if (!journal_has_room(j))
 			return ERR_FULL;
 	}
-	if (lazy && scarce(j))
+	if (lazy && scarce(j) && !j->in_reclaim)
 		return 0;
 	p = record_room(j, need);
 	len = record_encode(e, p);
