@@ -19,7 +19,7 @@
  *
  * A message counts as published only when that is durable: below a watermark that is, or in the
  * dying copy itself.  The in-memory truth (Kafka has it) goes into the copy, so a message is not
- * published again because its segment was reclaimed, and next time the copy is the proof.  The proof
+ * published again because its segment was reclaimed, and next time the copy is the proof.  That
  * dies with the copy, so the watermark has to have passed by then, and is journaled right here if
  * its mark was dropped on a full disk: or recovery would miss a number that nobody owes.
  */

@@ -65,6 +65,7 @@ struct pending {
 	uint64_t token;
 	uint64_t order;
 	uint32_t delay;
+	int64_t due_ns;
 	int err;
 	struct inode *inode;
 	uint64_t offset;
@@ -98,6 +99,7 @@ struct disk_sim {
 	uint64_t order;
 	uint32_t stamp;
 	uint64_t life;
+	int64_t now_ns;
 	bool locked;
 	bool stopped;
 	void (*wake)(void *arg);
@@ -159,6 +161,18 @@ inode_fit(struct inode *i, size_t size)
 	memset(i->durable + i->cap, 0, cap - i->cap);
 	memset(i->units + i->cap / UNIT, 0, (cap - i->cap) / UNIT * sizeof(*i->units));
 	i->cap = cap;
+}
+
+/* It never reaches the medium where it should: AWAY is where it lands, 0: nowhere. */
+static void
+inode_mislay(struct inode *i, size_t offset, const uint8_t *p, size_t n, size_t away)
+{
+	inode_fit(i, offset + n);
+	memcpy(i->now + offset, p, n);
+	if (away && away + n <= i->cap)
+		memcpy(i->durable + away, p, n);
+	if (offset + n > i->size)
+		i->size = offset + n;
 }
 
 static void
@@ -296,6 +310,16 @@ forget_steps(struct disk_sim *d, size_t n)
 
 /* ---- what ends later ------------------------------------------------------------------------ */
 
+static int64_t
+latency(struct disk_sim *d)
+{
+	if (d->knobs.stall_permille && draw(d) % 1000 < d->knobs.stall_permille) {
+		d->counts.stalls++;
+		return d->knobs.stall_ns;
+	}
+	return d->knobs.latency_ns ? (int64_t)(draw(d) % (uint64_t)d->knobs.latency_ns) : 0;
+}
+
 static struct pending *
 begin(struct disk_sim *d, enum pending_kind kind, uint64_t token, struct inode *inode)
 {
@@ -308,6 +332,7 @@ begin(struct disk_sim *d, enum pending_kind kind, uint64_t token, struct inode *
 	p->token = token;
 	p->order = d->order++;
 	p->delay = d->knobs.delay_max ? (uint32_t)(draw(d) % (d->knobs.delay_max + 1)) : 0;
+	p->due_ns = d->now_ns + latency(d);
 	p->inode = inode;
 	p->err = strikes(d, &d->knobs.fail_end) ? ERR_IO : 0;
 	if (inode)
@@ -394,7 +419,7 @@ finish(struct disk_sim *d, struct pending *p)
 	case PENDING_SYNC:
 		done.ns = d->knobs.sync_ns;
 		if (p->inode->poisoned)
-			done.err = ERR_IO;
+			done.err = p->err ? p->err : ERR_IO;
 		/* After a lie the pages are clean, and the next power cut shows the truth. */
 		make_durable(p, !done.err || (p->err && d->knobs.lie == DISK_SIM_WRITTEN));
 		break;
@@ -593,6 +618,8 @@ sim_write(struct disk_file *f, uint64_t offset, const struct iovec *iov, int iov
 {
 	struct disk_sim *d = f->disk;
 	uint64_t end = offset;
+	size_t away = 0;
+	bool lost;
 
 	if (!alive(f) || !step(d) || f->inode->poisoned)
 		return ERR_IO;
@@ -601,15 +628,23 @@ sim_write(struct disk_file *f, uint64_t offset, const struct iovec *iov, int iov
 		end += iov[i].iov_len;
 	if (strikes(d, &d->knobs.fail_write)) {
 		f->inode->poisoned = true;
-		return ERR_IO;
+		return d->knobs.error ? d->knobs.error : ERR_IO;
 	}
 	if (!fits(d, f->inode, end)) {
 		f->inode->poisoned = true;
 		return ERR_NOSPACE;
 	}
+	lost = strikes(d, &d->knobs.lose_write);
+	if (strikes(d, &d->knobs.stray_write) && f->inode->cap > UNIT)
+		away = UNIT * (1 + draw(d) % (f->inode->cap / UNIT - 1)) + offset % UNIT;
 	for (int i = 0; i < iov_count; i++) {
-		inode_write(d, f->inode, (size_t)offset, iov[i].iov_base, iov[i].iov_len);
+		if (lost || away)
+			inode_mislay(f->inode, (size_t)offset, iov[i].iov_base, iov[i].iov_len,
+				     away);
+		else
+			inode_write(d, f->inode, (size_t)offset, iov[i].iov_base, iov[i].iov_len);
 		offset += iov[i].iov_len;
+		away += away ? iov[i].iov_len : 0;
 	}
 	return 0;
 }
@@ -631,8 +666,10 @@ sim_sync(struct disk_file *f, uint64_t token)
 		p->err = ERR_IO;
 	} else if (p->err || strikes(d, &d->knobs.fail_sync)) {
 		f->inode->poisoned = true;
-		p->err = ERR_IO;
+		p->err = d->knobs.error ? d->knobs.error : ERR_IO;
 	}
+	if (strikes(d, &d->knobs.hang_sync))
+		p->due_ns = INT64_MAX;
 	return 0;
 }
 
@@ -707,14 +744,14 @@ sim_next(struct disk *disk, struct disk_done *ret_done)
 
 		if (d->knobs.hold && !p->let)
 			continue;
-		if (p->delay == 0 && (!best || p->order < best->order))
+		if (p->delay == 0 && p->due_ns <= d->now_ns && (!best || p->order < best->order))
 			best = p;
 	}
 	if (!best && d->knobs.hold)
 		return false;
 	if (!best) {
 		for (size_t i = 0; i < d->pending_count; i++)
-			d->pending[i].delay--;
+			d->pending[i].delay -= d->pending[i].delay > 0;
 		/* Time may stand still in a simulated world: come again. */
 		if (d->pending_count && d->wake)
 			d->wake(d->wake_arg);
@@ -732,14 +769,21 @@ static void
 sim_wait(struct disk *disk)
 {
 	struct disk_sim *d = sim(disk);
-	uint32_t least = UINT32_MAX;
+	struct pending *first = NULL;
 
-	for (size_t i = 0; i < d->pending_count; i++)
-		least = d->pending[i].delay < least ? d->pending[i].delay : least;
 	for (size_t i = 0; i < d->pending_count; i++) {
-		d->pending[i].delay -= least;
-		d->pending[i].let = true;
+		struct pending *p = &d->pending[i];
+
+		if (!first || p->due_ns < first->due_ns ||
+		    (p->due_ns == first->due_ns && p->delay < first->delay))
+			first = p;
 	}
+	if (!first)
+		return;
+	first->delay = 0; /* the sleeper notices no time, only its end */
+	first->due_ns = 0;
+	for (size_t i = 0; i < d->pending_count; i++)
+		d->pending[i].let = true;
 }
 
 static void
@@ -993,6 +1037,34 @@ disk_sim_crash(struct disk_sim *d)
 		link_name(&d->now, d->durable.names[i].text, d->durable.names[i].inode);
 		crash_inode(d, d->durable.names[i].inode, &units);
 	}
+}
+
+void
+disk_sim_advance(struct disk_sim *d, int64_t now_ns)
+{
+	d->now_ns = now_ns;
+}
+
+int64_t
+disk_sim_next_ns(const struct disk_sim *d)
+{
+	int64_t next = INT64_MAX;
+
+	for (size_t i = 0; i < d->pending_count; i++)
+		if (d->pending[i].due_ns < next)
+			next = d->pending[i].due_ns;
+	return next;
+}
+
+const uint8_t *
+disk_sim_durable(struct disk_sim *d, const char *name, size_t *ret_len)
+{
+	struct name *n = find(&d->now, name);
+
+	if (!n)
+		return NULL;
+	*ret_len = n->inode->durable_size;
+	return n->inode->durable;
 }
 
 uint8_t *

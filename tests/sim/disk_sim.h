@@ -34,7 +34,11 @@ enum disk_sim_cut {
 struct disk_sim_knobs {
 	uint64_t fail_write;
 	uint64_t fail_sync;
+	int error; /* of those two; 0: ERR_IO.  ERR_NOSPACE: what was not allocated before  */
 	enum disk_sim_lie lie;
+	uint64_t hang_sync;  /* its end never comes                                    */
+	uint64_t lose_write; /* says 0, and only the page cache ever has it            */
+	uint64_t stray_write; /* the same, and the medium has it elsewhere in the file   */
 	uint64_t fail_read;	/* ERR_IO                                              */
 	uint64_t fail_allocate; /* ERR_NOSPACE                                         */
 	uint64_t fail_reserve;	/* ERR_NOSPACE                                         */
@@ -47,6 +51,9 @@ struct disk_sim_knobs {
 	uint64_t capacity;	/* bytes of all files; 0: no end                       */
 	uint32_t delay_max;	/* ends come up to so many polls late, in any order     */
 	uint32_t allocate_delay; /* allocations end so many polls later still           */
+	int64_t latency_ns;	/* ends come up to so much later, of the time told by advance() */
+	uint32_t stall_permille; /* ... or stall_ns later                             */
+	int64_t stall_ns;
 	uint32_t unit;		/* what tears together: 512 or 4096                    */
 	int64_t sync_ns;	/* how long a sync claims to have taken                */
 	bool hold;		/* nothing ends until disk_sim_end() says so            */
@@ -60,6 +67,7 @@ struct disk_sim_counts {
 	uint64_t writes, syncs, reads, reserves, allocates, renames, dir_syncs;
 	uint64_t crashes, kills;
 	uint64_t faults;       /* that struck                                               */
+	uint64_t stalls;
 	uint64_t units_damaged; /* at cuts: neither old nor new                              */
 	uint64_t units_lost;    /* at cuts: old where new was written                        */
 };
@@ -67,6 +75,9 @@ struct disk_sim_counts {
 struct disk_sim;
 
 struct disk_sim *disk_sim_new(uint64_t seed);
+/* Time of the world, for latencies; who never tells has none.  NEXT: when the next end is due. */
+void disk_sim_advance(struct disk_sim *d, int64_t now_ns);
+int64_t disk_sim_next_ns(const struct disk_sim *d);
 struct disk *disk_sim_disk(struct disk_sim *d);
 struct disk_sim_knobs *disk_sim_knobs(struct disk_sim *d);
 const struct disk_sim_counts *disk_sim_counts(const struct disk_sim *d);
@@ -90,6 +101,8 @@ uint32_t disk_sim_unsynced(const struct disk_sim *d, uint32_t *ret_steps);
 
 /* For silent damage: the bytes of a file, cached and durable alike.  NULL: no such file. */
 uint8_t *disk_sim_bytes(struct disk_sim *d, const char *name, size_t *ret_len);
+/* What a power cut would leave of it for certain. */
+const uint8_t *disk_sim_durable(struct disk_sim *d, const char *name, size_t *ret_len);
 void disk_sim_flip(struct disk_sim *d, const char *name, size_t bit);
 /* Bytes of all files, with what was set aside for them: what knobs.capacity bounds. */
 uint64_t disk_sim_used(struct disk_sim *d);

@@ -18,6 +18,10 @@
 
 #define WINDOW_DEFAULT (1u << 20)
 #define FIRST_PORT     30000
+/* A slow reader takes so much at a time, and its kernel has little room. */
+#define SLOW_BYTES  64u
+#define SLOW_NS     (5 * NS_PER_MS)
+#define SLOW_WINDOW 1024u
 
 struct segment {
 	struct list link;
@@ -41,6 +45,10 @@ struct net_conn {
 	struct net_listener *listener;
 	void *data;
 	struct net_addr local, peer;
+	bool deaf; /* nothing reaches the client */
+	bool mute; /* nothing reaches the broker */
+	bool slow; /* the client reads little by little, next at slow_ns */
+	int64_t slow_ns;
 	struct pipe in;  /* to the broker */
 	struct pipe out; /* to the client */
 	int64_t accept_ns;
@@ -174,11 +182,12 @@ pipe_end(struct net_sim *s, struct net_conn *c, struct pipe *p)
 }
 
 static size_t
-window(const struct net_sim *s, const struct pipe *p)
+window(const struct net_conn *c)
 {
-	size_t size = s->knobs.window_bytes ? s->knobs.window_bytes : WINDOW_DEFAULT;
+	size_t size = c->sim->knobs.window_bytes ? c->sim->knobs.window_bytes : WINDOW_DEFAULT;
 
-	return p->bytes < size ? size - p->bytes : 0;
+	size = c->slow ? SLOW_WINDOW : size;
+	return c->out.bytes < size ? size - c->out.bytes : 0;
 }
 
 /* ---- connections -------------------------------------------------------------------------- */
@@ -203,14 +212,14 @@ conn_free(struct net_conn *c)
 static bool
 readable(const struct net_conn *c)
 {
-	return c->want_read && !(c->vanished && !c->reset) &&
+	return c->want_read && !((c->vanished || c->mute) && !c->reset) &&
 	       (c->reset || pipe_ready(c->sim, &c->in) || pipe_ended(c->sim, &c->in));
 }
 
 static bool
 writable(const struct net_conn *c)
 {
-	return c->want_write && (c->reset || window(c->sim, &c->out) > 0);
+	return c->want_write && (c->reset || window(c) > 0);
 }
 
 /* ---- the broker's side --------------------------------------------------------------------- */
@@ -359,7 +368,7 @@ sim_read(struct net_conn *c, void *buf, size_t len, size_t *ret_n)
 	*ret_n = 0;
 	if (c->reset)
 		return ERR_CLOSED;
-	if (c->vanished)
+	if (c->vanished || c->mute)
 		return 0;
 	if (len > 1 && rng_sim_chance(&s->rng, s->knobs.fragment_permille))
 		len = 1 + rng_sim_below(&s->rng, min_u64(len, 64));
@@ -371,12 +380,12 @@ static int
 sim_write(struct net_conn *c, const struct iovec *iov, int iov_count, size_t *ret_n)
 {
 	struct net_sim *s = c->sim;
-	size_t room = window(s, &c->out);
+	size_t room = window(c);
 
 	*ret_n = 0;
 	if (c->reset)
 		return ERR_CLOSED;
-	if (c->client_gone && !c->vanished) {
+	if (c->client_gone && !c->vanished && !c->mute) {
 		reset(c); /* nobody reads there any more */
 		return ERR_CLOSED;
 	}
@@ -575,10 +584,12 @@ net_sim_next_ns(const struct net_sim *s)
 			next = min_i64(next, s->now_ns + 1000);
 		if (c->vanished)
 			continue;
-		if (!c->broker_gone)
+		if (!c->broker_gone && !c->mute)
 			next = min_i64(next, pipe_next_ns(s, &c->in));
-		if (!c->client_gone)
+		if (!c->client_gone && !c->deaf)
 			next = min_i64(next, pipe_next_ns(s, &c->out));
+		if (c->slow && !c->client_gone && c->slow_ns > s->now_ns && pipe_head(&c->out))
+			next = min_i64(next, c->slow_ns);
 	}
 	return next;
 }
@@ -603,6 +614,7 @@ net_sim_connect(struct net_sim *s, const char *address)
 	c->peer = (struct net_addr){ .ip = { 10, 0, 0, 7 }, .len = 4 };
 	c->peer.port = (uint16_t)(FIRST_PORT + ++s->ports % 30000);
 	c->reset_after = SIZE_MAX;
+	c->slow = rng_sim_chance(&s->rng, s->knobs.slow_permille);
 	list_init(&c->in.segments);
 	list_init(&c->out.segments);
 	c->accept_ns = arrival(s, c, &c->in);
@@ -632,6 +644,14 @@ misfortune(struct net_conn *c)
 		s->counts.vanishes++;
 		c->vanished = true;
 	}
+	if (rng_sim_chance(&s->rng, s->knobs.deaf_permille)) {
+		s->counts.one_way++;
+		c->deaf = true;
+	}
+	if (rng_sim_chance(&s->rng, s->knobs.mute_permille)) {
+		s->counts.one_way++;
+		c->mute = true;
+	}
 	return true;
 }
 
@@ -644,7 +664,7 @@ net_sim_send(struct net_sim_client *client, const void *p, size_t n)
 	if (c->reset || c->in.ended || c->broker_gone || !misfortune(c))
 		return false;
 	s->counts.sends++;
-	if (c->vanished)
+	if (c->vanished || c->mute)
 		return true;
 	if (n >= c->reset_after) {
 		pipe_add(s, c, &c->in, p, c->reset_after);
@@ -672,8 +692,15 @@ net_sim_recv(struct net_sim_client *client, void *p, size_t n, bool *ret_closed)
 		*ret_closed = true;
 		return 0;
 	}
-	if (c->vanished)
+	if (c->vanished || c->deaf)
 		return 0;
+	if (c->slow) {
+		c->sim->counts.slow += c->out.bytes > SLOW_BYTES;
+		if (c->sim->now_ns < c->slow_ns)
+			return 0;
+		n = min_u64(n, SLOW_BYTES);
+		c->slow_ns = c->sim->now_ns + SLOW_NS;
+	}
 	got = pipe_take(c->sim, &c->out, p, n);
 	if (got == 0 && pipe_ended(c->sim, &c->out))
 		*ret_closed = true;
@@ -694,7 +721,7 @@ net_sim_close(struct net_sim_client *client, bool hard)
 		conn_free(c);
 		return;
 	}
-	if (c->vanished)
+	if (c->vanished || c->mute)
 		return; /* the broker is not told */
 	if (hard)
 		reset(c);

@@ -27,12 +27,16 @@ struct net_sim_knobs {
 	uint32_t stall_permille;      /* per send: nothing of this connection moves for a while   */
 	int64_t stall_ns;
 	uint32_t vanish_permille;     /* per send: from now on bytes go nowhere, nobody is told   */
+	uint32_t deaf_permille;	      /* ... only towards the broker they do                    */
+	uint32_t mute_permille;	      /* ... only towards the client they do                    */
+	uint32_t slow_permille;	      /* of connections: the client reads a few bytes at a time  */
 	uint32_t write_full_permille; /* per write of the broker: the socket takes 0 or few bytes */
 	size_t window_bytes;	      /* bytes under way per direction; 0: 1 MiB                  */
 };
 
 struct net_sim_counts {
 	uint64_t connects, sends, bytes, fragments, resets, stalls, vanishes, short_writes;
+	uint64_t one_way, slow; /* slow: reads that got less than was there */
 };
 
 struct net_sim *net_sim_new(uint64_t seed);

@@ -21,15 +21,15 @@ struct omessage {
 	bool plain;
 	bool invoked;
 	bool plain_ok;
+	bool forced;             /* of one of its gids: see oracle_force()                */
+	bool grown;              /* its topic got more partitions                        */
+	int32_t partition;       /* of its first record                                  */
 	bool undeliverable;      /* Kafka refuses it for good, and the broker says so         */
 	int64_t commit_ns;       /* when that was                                        */
 	uint64_t commit_invoked; /* step of the first commit told for any of its gids; 0 */
 	uint64_t commit_ok;      /* step of the first END commit that was answered; 0    */
 	uint64_t position;       /* 1 + order of its first record in Kafka; 0: not there  */
 	struct gid published;    /* under this gid                                       */
-	struct str_seq {
-		char text[64];
-	} seq;
 };
 
 struct ogid {
@@ -37,11 +37,17 @@ struct ogid {
 	uint32_t message;
 	enum truth truth;
 	uint8_t state; /* as last told by a transition */
+	bool crashed;  /* since then: recovery does not narrate */
 	bool ok;       /* a half-send was answered with it */
 	bool commit_invoked, rollback_invoked;
 	bool commit_ok, rollback_ok;
-	uint64_t decided_step; /* of the first answered END */
+	uint64_t decided_step;                /* of the first answered END */
+	uint64_t commit_step, commit_ok_step; /* of the first commit told, and answered */
+	int64_t commit_ns;
 	bool in_kafka;
+	bool forced;
+	bool discarded;
+	char seq[64]; /* its escrow-seq, topic and partition */
 };
 
 struct oracle {
@@ -57,7 +63,7 @@ struct oracle {
 	/* escrow-seq texts seen, to find one that is used twice */
 	struct seq_seen {
 		char text[64];
-		uint32_t message;
+		struct gid gid;
 	} * seqs;
 	uint32_t seq_count, seq_room;
 	struct map by_seq;
@@ -70,6 +76,7 @@ struct oracle {
 	uint32_t n_count, n_room;
 	int64_t window_ns;
 	int64_t now_ns;
+	uint64_t grown; /* bit 1 << topic */
 	oracle_shown_fn shown;
 	void *shown_arg;
 	/* one that overtook another while the broker was down and could not be asked */
@@ -242,6 +249,15 @@ find_or_add(struct oracle *o, struct gid gid, uint32_t message)
 	return g;
 }
 
+/* What it must end as, as far as anybody was told. */
+static enum truth
+outcome(const struct ogid *g)
+{
+	if (!g->forced)
+		return g->truth;
+	return g->commit_ok ? TRUTH_COMMIT : g->rollback_ok ? TRUTH_ROLLBACK : TRUTH_NONE;
+}
+
 void
 oracle_set_shown(struct oracle *o, oracle_shown_fn fn, void *arg)
 {
@@ -258,7 +274,7 @@ undeliverable(struct oracle *o, uint32_t message)
 	for (uint32_t i = 0; i < o->gid_count && !m->undeliverable; i++) {
 		const struct ogid *g = &o->gids[i];
 
-		if (g->message == message && (g->truth == TRUTH_COMMIT || m->plain) && o->shown &&
+		if (g->message == message && (outcome(g) == TRUTH_COMMIT || m->plain) && o->shown &&
 		    o->shown(o->shown_arg, g->gid) == TXN_UNDELIVERABLE)
 			m->undeliverable = true;
 	}
@@ -270,6 +286,22 @@ static bool
 missing(struct oracle *o, uint32_t message)
 {
 	return !o->messages[message].position && !undeliverable(o, message);
+}
+
+/* Now it is known which message that gid is of, perhaps long after somebody decided it. */
+static void
+adopt(struct oracle *o, struct ogid *g, uint32_t message)
+{
+	struct omessage *m = &o->messages[message];
+
+	g->message = message;
+	m->forced |= g->forced;
+	if (g->commit_step && (!m->commit_invoked || g->commit_step < m->commit_invoked)) {
+		m->commit_invoked = g->commit_step;
+		m->commit_ns = g->commit_ns;
+	}
+	if (g->commit_ok_step && (!m->commit_ok || g->commit_ok_step < m->commit_ok))
+		m->commit_ok = g->commit_ok_step;
 }
 
 void
@@ -289,7 +321,7 @@ oracle_half_ok(struct oracle *o, uint32_t message, struct gid gid, uint64_t aske
 	if (g->message != message && g->message != UINT32_MAX)
 		oracle_fail(o, "I-3 one gid for two messages: %" PRIu32 " and %" PRIu32, g->message,
 			    message);
-	g->message = message;
+	adopt(o, g, message);
 	g->ok = true;
 	if (g->state == TXN_UNDELIVERABLE) /* the answer was slower than Kafka's refusal */
 		o->messages[message].undeliverable = true;
@@ -318,7 +350,8 @@ oracle_set_window(struct oracle *o, int64_t window_ns)
 void
 oracle_half_again(struct oracle *o, uint32_t message)
 {
-	if (o->now_ns - o->messages[message].commit_ns < o->window_ns)
+	if (o->now_ns - o->messages[message].commit_ns < o->window_ns &&
+	    !o->messages[message].forced)
 		oracle_fail(o,
 			    "I-2 message %" PRIu32
 			    " is committed, and its half-send was answered SUCCESS",
@@ -349,13 +382,15 @@ oracle_decide_invoked(struct oracle *o, struct gid gid, enum verdict verdict)
 
 	if (verdict == VERDICT_COMMIT) {
 		g->commit_invoked = true;
-		if (g->message != UINT32_MAX && !o->messages[g->message].commit_invoked) {
-			o->messages[g->message].commit_invoked = o->step;
-			o->messages[g->message].commit_ns = o->now_ns;
+		if (!g->commit_step) {
+			g->commit_step = o->step;
+			g->commit_ns = o->now_ns;
 		}
 	}
 	if (verdict == VERDICT_ROLLBACK)
 		g->rollback_invoked = true;
+	if (g->message != UINT32_MAX)
+		adopt(o, g, g->message);
 }
 
 void
@@ -368,8 +403,10 @@ oracle_decide_ok(struct oracle *o, struct gid gid, enum verdict verdict)
 	if (verdict == VERDICT_COMMIT) {
 		g->commit_ok = true;
 		o->counts.commits_ok++;
-		if (g->message != UINT32_MAX && !o->messages[g->message].commit_ok)
-			o->messages[g->message].commit_ok = o->step;
+		if (!g->commit_ok_step)
+			g->commit_ok_step = o->step;
+		if (g->message != UINT32_MAX)
+			adopt(o, g, g->message);
 	} else {
 		g->rollback_ok = true;
 		o->counts.rollbacks_ok++;
@@ -386,10 +423,10 @@ oracle_decide_refused(struct oracle *o, struct gid gid, enum verdict verdict)
 	o->counts.refused++;
 	if (!g)
 		return;
-	if (verdict == VERDICT_COMMIT && g->truth == TRUTH_COMMIT && !g->rollback_invoked)
+	if (verdict == VERDICT_COMMIT && !g->rollback_invoked)
 		oracle_fail(o, "I-5 commit of seq %" PRIu64 " refused, and nobody rolled it back",
 			    gid.lo);
-	if (verdict == VERDICT_ROLLBACK && g->truth == TRUTH_ROLLBACK && !g->commit_invoked)
+	if (verdict == VERDICT_ROLLBACK && !g->commit_invoked)
 		oracle_fail(o, "I-5 rollback of seq %" PRIu64 " refused, and nobody committed it",
 			    gid.lo);
 }
@@ -402,6 +439,32 @@ oracle_decide_lost(struct oracle *o, struct gid gid)
 	if (g && g->ok && !g->decided_step && !g->commit_invoked && !g->rollback_invoked)
 		oracle_fail(o, "I-2 seq %" PRIu64 " was answered, is undecided, and is not known",
 			    gid.lo);
+}
+
+void
+oracle_force(struct oracle *o, struct gid gid)
+{
+	struct ogid *g = find_or_add(o, gid, UINT32_MAX);
+
+	g->forced = true;
+	if (g->message != UINT32_MAX)
+		o->messages[g->message].forced = true;
+}
+
+void
+oracle_discarded(struct oracle *o, struct gid gid)
+{
+	struct ogid *g = find_or_add(o, gid, UINT32_MAX);
+
+	g->discarded = true;
+	if (g->message != UINT32_MAX)
+		o->messages[g->message].undeliverable = true;
+}
+
+void
+oracle_grown(struct oracle *o, uint32_t topic)
+{
+	o->grown |= UINT64_C(1) << topic;
 }
 
 static void
@@ -439,6 +502,7 @@ oracle_crashed(struct oracle *o)
 	o->counts.crashes++;
 	/* A decision may have become durable, and nobody told of it: recovery does not narrate. */
 	for (uint32_t i = 0; i < o->gid_count; i++) {
+		o->gids[i].crashed = true;
 		if (o->gids[i].state == TXN_PARKED)
 			o->gids[i].state = TXN_PREPARED;
 		if (o->gids[i].state == TXN_PUBLISHED) /* and a mark may be lost */
@@ -512,11 +576,10 @@ check_contiguous(struct oracle *o)
 			    gaps, refused);
 }
 
-/* One escrow-seq belongs to one message for ever, and one message has one escrow-seq. */
+/* One escrow-seq belongs to one transaction for ever, and one transaction has one escrow-seq. */
 static void
-check_seq(struct oracle *o, uint32_t message, const struct sink_record *r)
+check_seq(struct oracle *o, uint32_t message, struct ogid *g, const struct sink_record *r)
 {
-	struct omessage *m = &o->messages[message];
 	struct map_probe probe;
 	struct str seq;
 	char text[64];
@@ -526,19 +589,21 @@ check_seq(struct oracle *o, uint32_t message, const struct sink_record *r)
 		oracle_fail(o, "I-3 message %" PRIu32 " without escrow-seq", message);
 		return;
 	}
-	snprintf(text, sizeof(text), "%.*s/%d/%u", STR_ARG(seq), (int)r->partition, m->topic);
-	if (m->seq.text[0] && strcmp(m->seq.text, text) != 0)
-		oracle_fail(o, "I-10 escrow-seq of message %" PRIu32 " changed: %s, then %s",
-			    message, m->seq.text, text);
-	memcpy(m->seq.text, text, sizeof(text));
+	snprintf(text, sizeof(text), "%.*s/%d/%u", STR_ARG(seq), (int)r->partition,
+		 o->messages[message].topic);
+	if (g->seq[0] && strcmp(g->seq, text) != 0)
+		oracle_fail(o,
+			    "I-10 escrow-seq of message %" PRIu32 " (seq %" PRIu64
+			    ") changed: %s, then %s",
+			    message, g->gid.lo, g->seq, text);
+	memcpy(g->seq, text, sizeof(text));
 	for (i = map_first(&o->by_seq, text_hash(text), &probe); i != MAP_NONE;
 	     i = map_next(&o->by_seq, &probe)) {
 		if (strcmp(o->seqs[i].text, text) != 0)
 			continue;
-		if (o->seqs[i].message != message)
-			oracle_fail(o,
-				    "I-10 escrow-seq %s is of message %" PRIu32 " and of %" PRIu32,
-				    text, o->seqs[i].message, message);
+		if (!gid_eq(o->seqs[i].gid, g->gid))
+			oracle_fail(o, "I-10 escrow-seq %s is of seq %" PRIu64 " and of %" PRIu64,
+				    text, o->seqs[i].gid.lo, g->gid.lo);
 		return;
 	}
 	if (o->seq_count == o->seq_room) {
@@ -546,7 +611,7 @@ check_seq(struct oracle *o, uint32_t message, const struct sink_record *r)
 		o->seqs = mem_grow(o->seqs, o->seq_room * sizeof(*o->seqs));
 	}
 	memcpy(o->seqs[o->seq_count].text, text, sizeof(text));
-	o->seqs[o->seq_count].message = message;
+	o->seqs[o->seq_count].gid = g->gid;
 	map_put(&o->by_seq, text_hash(text), o->seq_count++);
 }
 
@@ -564,10 +629,29 @@ check_order(struct oracle *o, uint32_t message)
 		if (before->key != m->key || before->topic != m->topic || !before->commit_ok ||
 		    before->commit_ok >= m->commit_invoked || before->position)
 			continue;
+		if (o->grown >> m->topic & 1)
+			continue; /* may lie in another partition: check_late_order() */
 		if (o->shown && o->shown(o->shown_arg, o->gids[0].gid) >= 0)
 			overtook(o, message, i);
 		else if (o->suspect_count < ARRAY_LEN(o->suspects))
 			o->suspects[o->suspect_count++] = (struct suspect){ message, i };
+	}
+}
+
+/* Once a topic has grown it is known only when the late one comes, in which partition it is. */
+static void
+check_late_order(struct oracle *o, uint32_t message)
+{
+	const struct omessage *m = &o->messages[message];
+
+	if (!m->key || !m->commit_ok || !(o->grown >> m->topic & 1) || undeliverable(o, message))
+		return;
+	for (uint32_t i = 0; i < o->message_count; i++) {
+		const struct omessage *other = &o->messages[i];
+
+		if (other->key == m->key && other->topic == m->topic && other->position &&
+		    other->partition == m->partition && other->commit_invoked > m->commit_ok)
+			overtook(o, i, message);
 	}
 }
 
@@ -628,27 +712,25 @@ oracle_kafka(struct oracle *o, int64_t offset, const struct sink_record *r)
 	}
 	g = find_or_add(o, gid, (uint32_t)number);
 	if (g->message == UINT32_MAX)
-		g->message = (uint32_t)number;
+		adopt(o, g, (uint32_t)number);
 	if (!m->plain && !g->commit_invoked)
 		oracle_fail(o,
 			    "I-1 message %lu (seq %" PRIu64
 			    ") is in Kafka, and nobody committed it",
 			    number, gid.lo);
-	if (g->truth == TRUTH_ROLLBACK || g->rollback_ok)
+	if (outcome(g) == TRUTH_ROLLBACK || g->rollback_ok)
 		oracle_fail(o, "I-4 message %lu (seq %" PRIu64 ") was rolled back and is in Kafka",
 			    number, gid.lo);
-	/*
-	 * A plain send repeated after idempotency.window is another one: only bytes are promised.
-	 */
-	if (!m->plain)
-		check_seq(o, (uint32_t)number, r);
+	check_seq(o, (uint32_t)number, g, r);
 	if (m->position) {
 		o->counts.duplicates++;
-		if (!m->plain && !gid_eq(m->published, gid))
+		if (!m->plain && !m->forced && !gid_eq(m->published, gid))
 			oracle_fail(o, "I-1 message %lu is in Kafka under two escrow-ids", number);
 		return;
 	}
+	m->partition = r->partition;
 	check_order(o, (uint32_t)number);
+	check_late_order(o, (uint32_t)number);
 	m->position = ++o->records;
 	m->published = gid;
 	g->in_kafka = true;
@@ -682,12 +764,17 @@ oracle_transition(struct oracle *o, const struct note *n)
 {
 	struct ogid *g = find_or_add(o, n->gid, UINT32_MAX);
 
+	/* A refusal may have become durable, and nobody told of it. */
+	if (g->crashed && g->state == TXN_COMMITTED && n->from == TXN_UNDELIVERABLE)
+		g->state = TXN_UNDELIVERABLE;
+	g->crashed = false;
 	if (g->state && !may_follow((enum txn_state)g->state, n->to))
 		oracle_fail(o, "I-10 seq %" PRIu64 " went from %s to %s", n->gid.lo,
 			    txn_state_name((enum txn_state)g->state), txn_state_name(n->to));
 	g->state = (uint8_t)n->to;
 	if (g->message != UINT32_MAX)
-		o->messages[g->message].undeliverable = n->to == TXN_UNDELIVERABLE;
+		o->messages[g->message].undeliverable =
+			n->to == TXN_UNDELIVERABLE || n->to == TXN_DISCARDED;
 	if (n->to == TXN_COMMITTED && !g->commit_invoked &&
 	    (g->message == UINT32_MAX || !o->messages[g->message].plain) && n->event != TXN_RETRY &&
 	    n->from)
@@ -704,9 +791,9 @@ oracle_owed(struct oracle *o)
 
 		if (g->message == UINT32_MAX)
 			continue;
-		if (g->truth == TRUTH_COMMIT && missing(o, g->message))
+		if (outcome(g) == TRUTH_COMMIT && missing(o, g->message))
 			owed++;
-		if (g->truth == TRUTH_RUNNING)
+		if (g->truth == TRUTH_RUNNING && !g->forced)
 			owed++;
 	}
 	for (uint32_t i = 0; i < o->message_count; i++)
@@ -722,13 +809,14 @@ oracle_final(struct oracle *o)
 
 		if (g->message == UINT32_MAX)
 			continue;
-		if (g->truth == TRUTH_COMMIT && missing(o, g->message))
+		if (outcome(g) == TRUTH_COMMIT && missing(o, g->message))
 			oracle_fail(o,
 				    "I-7 message %" PRIu32 " (seq %" PRIu64
 				    ") committed and never in Kafka%s",
 				    g->message, g->gid.lo,
 				    g->commit_ok ? ", though END was answered" : "");
 		if (g->truth == TRUTH_COMMIT && o->messages[g->message].position &&
+		    !o->messages[g->message].forced &&
 		    !gid_eq(o->messages[g->message].published, g->gid))
 			oracle_fail(o,
 				    "I-1 message %" PRIu32

@@ -59,6 +59,15 @@ void oracle_decide_invoked(struct oracle *o, struct gid gid, enum verdict verdic
 void oracle_decide_ok(struct oracle *o, struct gid gid, enum verdict verdict);
 /* ... or refused, the broker naming the winner. */
 void oracle_decide_refused(struct oracle *o, struct gid gid, enum verdict verdict);
+/*
+ * Somebody decides without asking the local database: an operator, or a producer that contradicts
+ * itself.  From now on the database's word says nothing of what became of GID; answers do.
+ */
+void oracle_force(struct oracle *o, struct gid gid);
+/* An operator gave it up, and was answered: it is not published any more. */
+void oracle_discarded(struct oracle *o, struct gid gid);
+/* The topic is about to have more partitions: a key's messages may lie in two of them. */
+void oracle_grown(struct oracle *o, uint32_t topic);
 /* The broker does not know it. */
 void oracle_decide_lost(struct oracle *o, struct gid gid);
 

@@ -19,6 +19,8 @@
 #define RX_BYTES    65536
 #define ANSWERS_MAX 64
 #define TRIES_MAX   6
+#define STRANGER    (1 << 30)       /* opaques from here on are of requests that must be refused */
+#define DEAF_NS     (70 * NS_PER_S) /* after so much silence a client connects anew */
 
 enum job_state { JOB_IDLE, JOB_SENDING, JOB_LOCAL, JOB_ENDING };
 
@@ -55,6 +57,7 @@ struct producer {
 	struct net_sim_client *conn;
 	int64_t connect_ns; /* not before */
 	int64_t heartbeat_ns;
+	int64_t heard_ns; /* when bytes last came */
 	int32_t opaque;
 	char rx[RX_BYTES];
 	size_t rx_len;
@@ -171,6 +174,9 @@ send_command(struct producers *p, struct producer *one, struct wire_command *c)
 	buf_reset(&p->tx, 1 << 20);
 	at = buf_reserve(&p->tx, c->body.n + 16384);
 	CHECK(wire_encode(c, at, c->body.n + 16384, &n) == 0, n);
+	if (rng_sim_chance(&p->rng, p->knobs.twice_permille) && !p->settling &&
+	    net_sim_send(one->conn, at, n))
+		p->counts.twice++;
 	if (!net_sim_send(one->conn, at, n))
 		drop(p, one);
 }
@@ -221,8 +227,8 @@ send_half(struct producers *p, struct producer *one, struct job *j)
 }
 
 static void
-send_end(struct producers *p, struct producer *one, struct gid gid, int64_t seq, int64_t token,
-	 enum verdict verdict, bool from_check, int32_t opaque)
+send_end_frame(struct producers *p, struct producer *one, struct gid gid, int64_t seq,
+	       int64_t token, enum verdict verdict, bool from_check, int32_t opaque)
 {
 	struct wire_command c = { 0 };
 	char seq_text[24], token_text[24], gid_text[GID_TEXT];
@@ -242,9 +248,16 @@ send_end(struct producers *p, struct producer *one, struct gid gid, int64_t seq,
 	put(&c, "commitOrRollback", wstr(said));
 	put(&c, "fromTransactionCheck", wstr(from_check ? "true" : "false"));
 	put(&c, "transactionId", wstr(gid_text));
+	send_command(p, one, &c);
+}
+
+static void
+send_end(struct producers *p, struct producer *one, struct gid gid, int64_t seq, int64_t token,
+	 enum verdict verdict, bool from_check, int32_t opaque)
+{
 	oracle_decide_invoked(p->oracle, gid, verdict);
 	tell(one, from_check ? "says, asked" : "says", 0, gid.lo, (int)verdict);
-	send_command(p, one, &c);
+	send_end_frame(p, one, gid, seq, token, verdict, from_check, opaque);
 }
 
 static void
@@ -316,6 +329,7 @@ on_half_answer(struct producers *p, struct producer *one, struct job *j,
 
 	if (j->again && c->code == WIRE_SUCCESS)
 		oracle_half_again(p->oracle, j->message);
+	p->counts.busy += c->code == WIRE_SYSTEM_BUSY;
 	if (j->again || c->code != WIRE_SUCCESS) {
 		if (j->again || c->code == WIRE_MESSAGE_ILLEGAL || j->tries >= TRIES_MAX)
 			job_over(j); /* decided already, or given up */
@@ -355,6 +369,9 @@ on_end_answer(struct producers *p, struct producer *one, struct job *j,
 		oracle_decide_refused(p->oracle, j->gid, j->verdict);
 	else if (c->code == WIRE_SYSTEM_ERROR)
 		oracle_decide_lost(p->oracle, j->gid);
+	else if (c->code == WIRE_SYSTEM_BUSY && !p->knobs.ends_may_wait)
+		oracle_fail(p->oracle, "I-14 a decision of seq %" PRIu64 " was answered busy",
+			    j->gid.lo);
 	if (c->code == WIRE_SUCCESS && j->verdict == VERDICT_COMMIT &&
 	    rng_sim_chance(&p->rng, p->knobs.repeat_permille)) {
 		uint32_t message = j->message;
@@ -407,6 +424,17 @@ ask_database(struct producers *p, struct producer *one, struct gid gid, uint32_t
 	abort();
 }
 
+static enum verdict
+perhaps_flipped(struct producers *p, struct gid gid, enum verdict verdict)
+{
+	if (verdict == VERDICT_UNKNOWN || p->settling ||
+	    !rng_sim_chance(&p->rng, p->knobs.flip_permille))
+		return verdict;
+	p->counts.flips++;
+	oracle_force(p->oracle, gid);
+	return verdict == VERDICT_COMMIT ? VERDICT_ROLLBACK : VERDICT_COMMIT;
+}
+
 static void
 on_check(struct producers *p, struct producer *one, const struct wire_command *c)
 {
@@ -425,9 +453,12 @@ on_check(struct producers *p, struct producer *one, const struct wire_command *c
 		oracle_fail(p->oracle, "a check that cannot be read");
 		return;
 	}
-	if (!p->settling && rng_sim_chance(&p->rng, p->knobs.mute_permille))
+	if (!p->settling && rng_sim_chance(&p->rng, p->knobs.mute_permille)) {
+		p->counts.odd++;
 		return;
+	}
 	if (!p->settling && rng_sim_chance(&p->rng, p->knobs.unknown_permille)) {
+		p->counts.odd++;
 		a.verdict = VERDICT_UNKNOWN;
 	} else {
 		char digits[12] = "";
@@ -435,8 +466,11 @@ on_check(struct producers *p, struct producer *one, const struct wire_command *c
 		memcpy(digits, uniq.p + 1, uniq.n - 1 < 11 ? uniq.n - 1 : 11);
 		a.verdict = ask_database(p, one, a.gid, (uint32_t)strtoul(digits, NULL, 10));
 	}
-	if (!p->settling && rng_sim_chance(&p->rng, p->knobs.late_permille))
+	if (!p->settling && rng_sim_chance(&p->rng, p->knobs.late_permille)) {
+		p->counts.odd++;
 		a.due_ns += (int64_t)rng_sim_below(&p->rng, (uint64_t)slow);
+	}
+	a.verdict = perhaps_flipped(p, a.gid, a.verdict);
 	if (one->answer_count < ANSWERS_MAX)
 		one->answers[one->answer_count++] = a;
 }
@@ -449,6 +483,12 @@ on_frame(struct producers *p, struct producer *one, const char *frame, size_t n)
 
 	if (wire_decode(frame, n, &c) != 0) {
 		oracle_fail(p->oracle, "the broker sent a frame that cannot be decoded");
+		return;
+	}
+	if (c.flag & WIRE_RESPONSE && c.opaque >= STRANGER) {
+		if (c.code == WIRE_SUCCESS)
+			oracle_fail(p->oracle, "I-3 a decision of another group was accepted");
+		wire_command_done(&c);
 		return;
 	}
 	if (!(c.flag & WIRE_RESPONSE)) {
@@ -476,6 +516,7 @@ receive(struct producers *p, struct producer *one)
 		if (n == 0)
 			break;
 		any = true;
+		one->heard_ns = p->now_ns;
 		one->rx_len += n;
 		while (one->conn && one->rx_len >= 8 &&
 		       wire_frame_size(one->rx, one->rx_len, RX_BYTES, &total) == 0 &&
@@ -495,6 +536,21 @@ receive(struct producers *p, struct producer *one)
 }
 
 /* ---- what is due ----------------------------------------------------------------------------- */
+
+/* Somebody of no group or another one, who has seen the tokens, says the contrary. */
+static void
+send_stranger(struct producers *p, struct producer *one, const struct job *j)
+{
+	char own[sizeof(one->group)];
+
+	p->counts.strangers++;
+	memcpy(own, one->group, sizeof(own));
+	snprintf(one->group, sizeof(one->group), rng_sim_chance(&p->rng, 500) ? "stranger" : "g9");
+	send_end_frame(p, one, j->gid, j->seq, j->token,
+		       j->verdict == VERDICT_COMMIT ? VERDICT_ROLLBACK : VERDICT_COMMIT,
+		       rng_sim_chance(&p->rng, 300), STRANGER + one->opaque);
+	memcpy(one->group, own, sizeof(own));
+}
 
 static void
 begin_job(struct producers *p, struct job *j)
@@ -546,10 +602,16 @@ job_step(struct producers *p, struct producer *one, struct job *j)
 	case JOB_ENDING:
 		if (j->due_ns > p->now_ns)
 			return false;
+		if (j->tries == 0)
+			j->verdict = perhaps_flipped(p, j->gid, j->verdict);
 		if (j->tries++ >= TRIES_MAX) {
 			job_over(j);
 			return true;
 		}
+		if (rng_sim_chance(&p->rng, p->knobs.stranger_permille) && !p->settling)
+			send_stranger(p, one, j);
+		if (!one->conn)
+			return true;
 		j->opaque = one->opaque++;
 		j->due_ns = p->now_ns + p->knobs.timeout_ns;
 		send_end(p, one, j->gid, j->seq, j->token, j->verdict, false, j->opaque);
@@ -589,6 +651,7 @@ connect_step(struct producers *p, struct producer *one)
 		return false;
 	}
 	p->counts.connects++;
+	one->heard_ns = p->now_ns;
 	one->rx_len = 0;
 	send_heartbeat(p, one);
 	return true;
@@ -608,14 +671,37 @@ producers_step(struct producers *p, int64_t now_ns)
 		any |= receive(p, one);
 		if (one->conn && one->heartbeat_ns <= now_ns)
 			send_heartbeat(p, one);
+		if (one->conn && now_ns - one->heard_ns > DEAF_NS)
+			drop(p, one);
 		if (one->conn)
 			any |= answers_step(p, one);
 		for (uint32_t k = 0; k < p->knobs.jobs && one->conn; k++)
 			any |= job_step(p, one, &one->jobs[k]);
-		if (one->conn && !p->settling && rng_sim_chance(&p->rng, p->knobs.quit_permille))
+		if (one->conn && !p->settling && rng_sim_chance(&p->rng, p->knobs.quit_permille)) {
+			p->counts.quits++;
 			drop(p, one);
+		}
 	}
 	return any;
+}
+
+uint32_t
+producers_crash(struct producers *p)
+{
+	struct producer *one = &p->all[rng_sim_below(&p->rng, p->knobs.producers)];
+	uint32_t lost = 0;
+
+	for (uint32_t i = 0; i < p->knobs.jobs; i++) {
+		struct job *j = &one->jobs[i];
+
+		lost += j->state != JOB_IDLE;
+		if (j->state == JOB_LOCAL && oracle_truth(p->oracle, j->gid) == TRUTH_RUNNING)
+			oracle_local(p->oracle, j->gid, TRUTH_ROLLBACK);
+		job_over(j);
+	}
+	one->answer_count = 0;
+	drop(p, one);
+	return lost;
 }
 
 int64_t
@@ -631,6 +717,7 @@ producers_next_ns(const struct producers *p)
 			continue;
 		}
 		next = min_i64(next, one->heartbeat_ns);
+		next = min_i64(next, one->heard_ns + DEAF_NS + 1);
 		for (uint32_t k = 0; k < p->knobs.jobs; k++) {
 			if (one->jobs[k].state != JOB_IDLE)
 				next = min_i64(next, one->jobs[k].due_ns);

@@ -33,6 +33,10 @@ struct producers_knobs {
 	uint32_t repeat_permille;  /* a half-send is repeated though it was answered       */
 	uint32_t fenced_permille;  /* of producers                                        */
 	uint32_t quit_permille;	   /* per step: a producer's connection is dropped          */
+	uint32_t flip_permille;	   /* of decisions: the contrary of what the database says   */
+	uint32_t stranger_permille; /* of local transactions: another group decides it too    */
+	uint32_t twice_permille;   /* of requests: they arrive twice                        */
+	bool ends_may_wait;	   /* a decision may be answered "busy": memory is bounded   */
 	int64_t timeout_ns;	   /* of a request, then it is repeated                    */
 };
 
@@ -49,8 +53,15 @@ void producers_settle(struct producers *p);
 /* All messages were tried and nothing is under way. */
 bool producers_done(const struct producers *p);
 
+/*
+ * One producer's process dies and starts again: its jobs are forgotten, its database undoes what
+ * ran.  Returns how many jobs that were.
+ */
+uint32_t producers_crash(struct producers *p);
+
 struct producers_counts {
 	uint64_t checks, check_answers, connects, timeouts, repeats, stale_rollbacks;
+	uint64_t flips, strangers, twice, quits, odd, busy;
 };
 
 const struct producers_counts *producers_counts(const struct producers *p);

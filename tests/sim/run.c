@@ -1,55 +1,40 @@
 /*
  * run.c -- see run.h: the world of one seed, its faults, and its healing.
  */
-#include "sim/run.h"
-
 #include <inttypes.h>
 
 #include "base/err.h"
 #include "base/hash.h"
 #include "base/log.h"
-#include "sim/clock_sim.h"
-#include "sim/disk_sim.h"
-#include "sim/net_sim.h"
-#include "sim/oracle.h"
-#include "sim/producers.h"
-#include "sim/sink_sim.h"
-#include "world/loop.h"
+#include "sim/life.h"
+#include "sim/memory_sim.h"
 
-#define ADDRESS        "127.0.0.1:9876"
 #define START_NS       (1000 * NS_PER_S)
 #define START_WALL_MS  INT64_C(1767225600000)
 #define STEPS_MAX      60000  /* of the phase of faults */
 #define HEAL_STEPS_MAX 400000 /* of the phase of healing, which has a bound in time too */
 #define HEAL_NS        (3 * 3600 * NS_PER_S)
 
-struct run {
-	const struct run_options *options;
-	struct run_result *result;
-	struct rng_sim rng;
-	struct clock_sim clock;
-	struct rng_sim words; /* the broker's random words */
-	struct net_sim *net;
-	struct disk_sim *disk;
-	struct sink_sim *sink;
-	struct oracle *oracle;
-	struct producers *producers;
-	struct loop_conf conf;
-	struct loop *loop;
-	struct net_sim_knobs net_knobs;
-	struct sink_sim_knobs sink_knobs;
-	uint32_t cut_permyriad, kill_permyriad, eio_permyriad, full_permyriad, jump_permyriad,
-		pause_permyriad, down_permyriad, operator_permyriad, recovery_permille;
-	uint64_t reclaimed_seen;
-	int64_t up_ns; /* Kafka is down until then; 0: up */
-	bool excused;  /* a fault was injected that may end the process */
-};
+const char *
+fault_word(enum fault f)
+{
+	switch (f) {
+#define X(name, word, text)                                                                        \
+	case FAULT_##name:                                                                         \
+		return word;
+		FAULT_LIST(X)
+#undef X
+	case FAULT_COUNT:
+		break;
+	}
+	abort();
+}
 
 const char *
 fault_text(enum fault f)
 {
 	switch (f) {
-#define X(name, text)                                                                              \
+#define X(name, word, text)                                                                        \
 	case FAULT_##name:                                                                         \
 		return text;
 		FAULT_LIST(X)
@@ -60,53 +45,46 @@ fault_text(enum fault f)
 	abort();
 }
 
-static bool
-chance10k(struct run *r, uint32_t permyriad)
+uint32_t
+life_between(struct rng_sim *r, uint32_t low, uint32_t high)
 {
-	return permyriad && rng_sim_below(&r->rng, 10000) < permyriad;
+	return low + (uint32_t)rng_sim_below(r, high - low + 1);
 }
 
 static uint32_t
-between(struct run *r, uint32_t low, uint32_t high)
+between(struct life *l, uint32_t low, uint32_t high)
 {
-	return low + (uint32_t)rng_sim_below(&r->rng, high - low + 1);
+	return life_between(&l->rng, low, high);
 }
 
 /* ---- drawing a world ------------------------------------------------------------------------ */
 
-static bool
-draw(struct run *r, enum fault f, uint32_t permille)
-{
-	r->result->drawn[f] = rng_sim_chance(&r->rng, permille);
-	return r->result->drawn[f];
-}
-
 static void
-draw_conf(struct run *r)
+draw_conf(struct life *l)
 {
-	struct core_conf *c = &r->conf.core;
-	struct journal_conf *j = &r->conf.journal;
+	struct core_conf *c = &l->conf.core;
+	struct journal_conf *j = &l->conf.journal;
 
 	core_conf_default(c);
-	c->policy.immunity_ns = between(r, 500, 6000) * NS_PER_MS;
-	c->policy.interval_ns = between(r, 500, 5000) * NS_PER_MS;
+	c->policy.immunity_ns = between(l, 500, 6000) * NS_PER_MS;
+	c->policy.interval_ns = between(l, 500, 5000) * NS_PER_MS;
 	c->policy.interval_max_ns = 20 * NS_PER_S;
-	c->policy.checks_max = between(r, 2, 6);
-	c->policy.parked_ns = between(r, 5, 60) * NS_PER_S;
-	c->idempotency_window_ms = between(r, 200, 30000);
-	c->history_retention_ms = between(r, 0, 60000);
-	c->audit_retention_ms = between(r, 1000, 60000);
+	c->policy.checks_max = between(l, 2, 6);
+	c->policy.parked_ns = between(l, 5, 60) * NS_PER_S;
+	c->idempotency_window_ms = between(l, 200, 30000);
+	c->history_retention_ms = between(l, 0, 60000);
+	c->audit_retention_ms = between(l, 1000, 60000);
 	c->message_bytes = 8192;
-	c->lane_window = between(r, 1, 64);
+	c->lane_window = between(l, 1, 64);
 	c->lane_backoff_ns = 50 * NS_PER_MS;
 	c->lane_backoff_max_ns = 2 * NS_PER_S;
-	j->segment_bytes = UINT64_C(16384) << between(r, 0, 3);
+	j->segment_bytes = UINT64_C(16384) << between(l, 0, 3);
 	j->quota_bytes = j->segment_bytes *
-			 (rng_sim_chance(&r->rng, 300) ? between(r, 4, 6) : between(r, 6, 40));
-	j->cache_bytes = UINT64_C(4096) << between(r, 0, 6);
-	j->align = rng_sim_chance(&r->rng, 100) ? 512 : 0;
+			 (rng_sim_chance(&l->rng, 300) ? between(l, 4, 6) : between(l, 6, 40));
+	j->cache_bytes = UINT64_C(4096) << between(l, 0, 6);
+	j->align = rng_sim_chance(&l->rng, 100) ? 512 : 0;
 	j->retention_ms = c->history_retention_ms;
-	r->conf.remoting = (struct remoting_conf){
+	l->conf.remoting = (struct remoting_conf){
 		.listen = ADDRESS,
 		.broker_name = "escrow-0",
 		.cluster_name = "escrow",
@@ -114,137 +92,101 @@ draw_conf(struct run *r)
 		.message_bytes = c->message_bytes,
 		.receive_bytes = 64u << 20,
 	};
-	r->conf.relay.stall_ns = 30 * NS_PER_S;
+	l->conf.relay.stall_ns = 30 * NS_PER_S;
 }
 
 static void
-draw_faults(struct run *r)
+draw_producers(struct life *l)
 {
-	struct disk_sim_knobs *d = disk_sim_knobs(r->disk);
-	bool on;
-
-	r->net_knobs =
-		(struct net_sim_knobs){ .latency_min_ns = 50000, .latency_max_ns = 2 * NS_PER_MS };
-	r->sink_knobs = (struct sink_sim_knobs){ .latency_min_ns = 200000,
-						 .latency_max_ns = between(r, 1, 50) * NS_PER_MS };
-	d->sync_ns = 100000;
-	d->unit = rng_sim_chance(&r->rng, 500) ? 512 : 4096;
-	if (draw(r, FAULT_POWER_CUT, 600))
-		r->cut_permyriad = between(r, 2, 60);
-	if (draw(r, FAULT_KILL, 400))
-		r->kill_permyriad = between(r, 2, 60);
-	if (draw(r, FAULT_CRASH_IN_RECOVERY, 300))
-		r->recovery_permille = between(r, 50, 500);
-	on = draw(r, FAULT_SYNC_EIO, 200);
-	on |= draw(r, FAULT_WRITE_EIO, 200);
-	if (on)
-		r->eio_permyriad = between(r, 1, 30);
-	if (draw(r, FAULT_ALLOCATE_FULL, 200)) {
-		r->full_permyriad = between(r, 5, 100);
-		/* a disk that is smaller than the quota: marks are dropped, half-sends refused */
-		if (rng_sim_chance(&r->rng, 500))
-			d->capacity = r->conf.journal.segment_bytes * between(r, 4, 8);
-	}
-	if (draw(r, FAULT_DISK_LATE, 300))
-		d->delay_max = between(r, 1, 20);
-	if (draw(r, FAULT_NET_CUT, 300)) {
-		r->net_knobs.reset_permille = between(r, 1, 30);
-		r->net_knobs.vanish_permille = between(r, 0, 5);
-	}
-	if (draw(r, FAULT_NET_SLOW, 300)) {
-		r->net_knobs.fragment_permille = between(r, 1, 500);
-		r->net_knobs.stall_permille = between(r, 0, 20);
-		r->net_knobs.stall_ns = 5 * NS_PER_S;
-		r->net_knobs.write_full_permille = between(r, 0, 200);
-		r->net_knobs.latency_max_ns = 500 * NS_PER_MS;
-	}
-	if (draw(r, FAULT_KAFKA_LOST, 400)) {
-		r->sink_knobs.lost_permille = between(r, 1, 100);
-		r->sink_knobs.unheard_permille = between(r, 1, 100);
-		r->sink_knobs.full_permille = between(r, 0, 200);
-		r->sink_knobs.silent_permille = between(r, 0, 300);
-	}
-	if (draw(r, FAULT_KAFKA_LIES, 200)) {
-		r->sink_knobs.lying_permille = between(r, 1, 50);
-		r->sink_knobs.refuse_permille = between(r, 1, 50);
-	}
-	if (draw(r, FAULT_KAFKA_POISON, 200))
-		r->sink_knobs.poison_permille = between(r, 1, 60);
-	if (draw(r, FAULT_KAFKA_FATAL, 200))
-		r->sink_knobs.fatal_permille = between(r, 1, 20);
-	r->sink_knobs.zombie_permille = 500;
-	if (draw(r, FAULT_KAFKA_DOWN, 200))
-		r->down_permyriad = between(r, 1, 30);
-	if (draw(r, FAULT_CLOCK_JUMP, 200))
-		r->jump_permyriad = between(r, 1, 50);
-	if (draw(r, FAULT_PAUSE, 200))
-		r->pause_permyriad = between(r, 1, 50);
-	if (draw(r, FAULT_OPERATOR, 300))
-		r->operator_permyriad = between(r, 5, 100);
-}
-
-static void
-draw_producers(struct run *r)
-{
+	bool *drawn = l->result->drawn;
+	struct rng_sim *odd = &l->dice[FAULT_PRODUCER_ODD];
 	struct producers_knobs k = {
-		.producers = between(r, 1, 6),
-		.groups = between(r, 1, 2),
-		.topics = between(r, 1, 3),
-		.keys = between(r, 1, 8),
-		.jobs = between(r, 1, 8),
-		.messages = r->options->messages,
-		.body_max = between(r, 16, 2000),
-		.plain_permille = between(r, 0, 100),
+		.producers = between(l, 1, 6),
+		.groups = between(l, 1, 2),
+		.topics = between(l, 1, 3),
+		.keys = between(l, 1, 8),
+		.jobs = between(l, 1, 8),
+		.messages = l->options->messages,
+		.body_max = between(l, 16, 2000),
+		.plain_permille = between(l, 0, 100),
 		.silent_permille = 50,
-		.rollback_permille = between(r, 100, 400),
-		.slow_permille = between(r, 0, 300),
-		.slow_ns = between(r, 1, 15) * NS_PER_S,
-		.fenced_permille = between(r, 0, 1000),
+		.rollback_permille = between(l, 100, 400),
+		.slow_permille = between(l, 0, 300),
+		.slow_ns = between(l, 1, 15) * NS_PER_S,
+		.fenced_permille = between(l, 0, 1000),
+		.ends_may_wait = drawn[FAULT_LIMITS] || drawn[FAULT_NO_MEMORY],
 		.timeout_ns = 3 * NS_PER_S,
 	};
 
-	if (draw(r, FAULT_PRODUCER_QUIT, 300))
-		k.quit_permille = between(r, 1, 10);
-	if (draw(r, FAULT_PRODUCER_ODD, 700)) {
-		k.silent_permille = between(r, 50, 500);
-		k.unknown_permille = between(r, 0, 400);
-		k.mute_permille = between(r, 0, 300);
-		k.late_permille = between(r, 0, 600);
-		k.repeat_permille = between(r, 0, 300);
+	if (drawn[FAULT_PRODUCER_QUIT])
+		k.quit_permille = life_between(&l->dice[FAULT_PRODUCER_QUIT], 1, 10);
+	if (drawn[FAULT_PRODUCER_ODD]) {
+		k.silent_permille = life_between(odd, 50, 500);
+		k.unknown_permille = life_between(odd, 0, 400);
+		k.mute_permille = life_between(odd, 0, 300);
+		k.late_permille = life_between(odd, 0, 600);
+		k.repeat_permille = life_between(odd, 0, 300);
 	}
+	if (drawn[FAULT_PRODUCER_FLIP])
+		k.flip_permille = life_between(&l->dice[FAULT_PRODUCER_FLIP], 5, 100);
+	if (drawn[FAULT_STRANGER])
+		k.stranger_permille = life_between(&l->dice[FAULT_STRANGER], 10, 200);
+	if (drawn[FAULT_NET_TWICE])
+		k.twice_permille = life_between(&l->dice[FAULT_NET_TWICE], 5, 200);
+	l->topics = k.topics;
 	for (uint32_t i = 0; i < k.topics; i++) {
 		char name[16];
 
 		snprintf(name, sizeof(name), "topic%" PRIu32, i);
-		sink_sim_topic(r->sink, name, (int32_t)between(r, 1, 4), 0);
+		sink_sim_topic(l->sink, name, (int32_t)between(l, 1, 4), 0);
 	}
-	r->producers = producers_new(&k, r->net, r->oracle, ADDRESS, rng_sim_next(&r->rng));
+	l->producers = producers_new(&k, l->net, l->oracle, ADDRESS, rng_sim_next(&l->rng));
 }
 
-/* ---- the broker's life ----------------------------------------------------------------------- */
+/* ---- what the broker says of itself --------------------------------------------------------- */
 
 static void
 on_note(void *arg, const struct note *n)
 {
-	struct run *r = arg;
+	struct life *l = arg;
 
 	if (n->kind == NOTE_TRANSITION)
-		oracle_transition(r->oracle, n);
+		oracle_transition(l->oracle, n);
 	if (n->kind == NOTE_RECORD_GONE)
-		oracle_fail(r->oracle,
+		oracle_fail(l->oracle,
 			    "I-9 %" PRId64 " messages that are owed left with their segment",
 			    n->value);
+	if (n->kind == NOTE_TOPIC_ANEW)
+		l->anew_told = true;
+	if (n->kind == NOTE_FOREIGN_CLUSTER)
+		l->result->effective[FAULT_KAFKA_FOREIGN]++;
+}
+
+static void
+on_turn(void *arg, struct core *core, int64_t now_ns)
+{
+	struct life *l = arg;
+
+	operators_turn(l->operators, core, now_ns);
+}
+
+static void
+on_answer(void *arg, struct reply_to to, const struct answer *answer)
+{
+	struct life *l = arg;
+
+	operators_answer(l->operators, to, answer);
 }
 
 static int
 shown(void *arg, struct gid gid)
 {
-	struct run *r = arg;
+	struct life *l = arg;
 	struct row_view row;
 
-	if (!r->loop)
+	if (!l->loop)
 		return -1;
-	if (core_get(loop_core(r->loop), gid, &row) != 0)
+	if (core_get(loop_core(l->loop), gid, &row) != 0)
 		return 0;
 	/* Retried after a refusal: it comes behind those that went on without it. */
 	return row.refused_code ? TXN_UNDELIVERABLE : (int)row.state;
@@ -253,276 +195,465 @@ shown(void *arg, struct gid gid)
 static void
 on_append(void *arg, int64_t offset, const struct sink_record *rec)
 {
-	struct run *r = arg;
+	struct life *l = arg;
 
-	oracle_kafka(r->oracle, offset, rec);
+	oracle_kafka(l->oracle, offset, rec);
 }
+
+static void
+on_acked(void *arg, const char *topic, int32_t partition, int64_t offset)
+{
+	struct life *l = arg;
+	int64_t *told = &l->told_offset[topic[5] - '0'][partition];
+
+	CHECK(partition < (int32_t)ARRAY_LEN(l->told_offset[0]), partition);
+	if (offset < 0)
+		return;
+	if (offset < *told) /* of the end of the log: one more than the last offset */
+		l->anew_owed = true;
+	*told = offset + 1;
+}
+
+/* ---- the broker's life ----------------------------------------------------------------------- */
 
 /* The broker is gone, and with it all that was only in memory. */
 static void
-bury(struct run *r, bool power)
+bury(struct life *l, bool power)
 {
-	r->result->crashes++;
-	oracle_crashed(r->oracle);
-	if (r->options->trace)
+	struct disk_sim_knobs *d = disk_sim_knobs(l->disk);
+
+	l->result->crashes++;
+	oracle_crashed(l->oracle);
+	operators_crashed(l->operators);
+	if (l->options->trace)
 		log_write(LOG_TRACE, power ? "---- power cut" : "---- killed", "crash=%" PRIu64,
-			  r->result->crashes);
-	if (r->loop)
-		r->result->reclaimed += journal_stats(loop_journal(r->loop))->reclaimed;
+			  l->result->crashes);
+	if (l->loop)
+		l->result->reclaimed += journal_stats(loop_journal(l->loop))->reclaimed;
 	if (power)
-		disk_sim_crash(r->disk);
+		disk_sim_crash(l->disk);
 	else
-		disk_sim_kill(r->disk);
-	r->loop = loop_free(r->loop);
-	r->reclaimed_seen = 0;
-	net_sim_crash(r->net);
-	sink_sim_crash(r->sink);
-	disk_sim_knobs(r->disk)->stop = 0;
-	disk_sim_knobs(r->disk)->fail_sync = 0;
-	disk_sim_knobs(r->disk)->fail_write = 0;
-	r->excused = false;
+		disk_sim_kill(l->disk);
+	l->loop = loop_free(l->loop);
+	l->reclaimed_seen = 0;
+	net_sim_crash(l->net);
+	sink_sim_crash(l->sink);
+	d->stop = d->fail_sync = d->fail_write = d->fail_read = d->flip_read = d->hang_sync = 0;
+	d->error = 0;
+	d->lose_write = d->stray_write = 0;
+	l->mislaying = l->allocating = false;
+	memset(l->told_offset, 0, sizeof(l->told_offset));
+	l->anew_owed = l->anew_told = false;
+	l->excused = false;
+	l->was_full = false;
+	l->draining = false;
+	l->watchdog_ns = 0;
+	memory_sim_fail(0, 0);
 }
 
-static void
-pass(struct run *r, int64_t ns)
+void
+life_pass(struct life *l, int64_t ns)
 {
-	r->clock.now_ns += ns;
-	net_sim_advance(r->net, r->clock.now_ns);
-	sink_sim_advance(r->sink, r->clock.now_ns);
+	int64_t mono;
+
+	l->now_ns += ns;
+	mono = l->now_ns - l->lag_ns;
+	mono = l->tick_ns ? mono - mono % l->tick_ns : mono;
+	l->clock.now_ns = max_i64(l->clock.now_ns, mono);
+	l->drift_ns += ns / 1000 * l->drift_permille;
+	l->clock.wall_offset_ms += l->drift_ns / NS_PER_MS;
+	l->drift_ns %= NS_PER_MS;
+	net_sim_advance(l->net, l->now_ns);
+	sink_sim_advance(l->sink, l->now_ns);
+	disk_sim_advance(l->disk, l->now_ns);
 }
 
-/* The daemon said that the disk is full, and somebody made room. */
-static bool
-free_the_disk(struct run *r)
+bool
+life_make_room(struct life *l)
 {
-	struct disk_sim_knobs *d = disk_sim_knobs(r->disk);
+	struct disk_sim_knobs *d = disk_sim_knobs(l->disk);
 	bool was_small = d->capacity != 0;
 
 	d->capacity = 0;
+	l->result->effective[FAULT_ALLOCATE_FULL] += was_small;
 	return was_small;
+}
+
+static int
+start(struct life *l, struct journal_fault *ret_fault)
+{
+	struct world world = { &l->clock.clock, disk_sim_disk(l->disk), net_sim_net(l->net),
+			       sink_sim_sink(l->sink), &l->words.rng };
+	struct loop_hooks hooks = {
+		.arg = l, .note = on_note, .turn = on_turn, .answer = on_answer
+	};
+	int err = loop_new(&world, &l->conf, &hooks, &l->loop, ret_fault);
+
+	if (err)
+		l->loop = NULL;
+	return err;
 }
 
 /* Starts it, perhaps with a power cut somewhere in the middle of recovery. */
 static void
-raise_up(struct run *r, bool faults)
+raise_up(struct life *l, bool faults)
 {
-	struct world world = { &r->clock.clock, disk_sim_disk(r->disk), net_sim_net(r->net),
-			       sink_sim_sink(r->sink), &r->words.rng };
-	struct loop_hooks hooks = { .arg = r, .note = on_note };
+	struct rng_sim *dice = &l->dice[FAULT_CRASH_IN_RECOVERY];
 	struct journal_fault fault;
 	int err;
 
 	/* One refusal would end the start; a small disk has the room that was set aside. */
-	disk_sim_knobs(r->disk)->fail_reserve = 0;
+	disk_sim_knobs(l->disk)->fail_reserve = 0;
 	for (int tries = 0;; tries++) {
-		bool trap = faults && tries < 3 && rng_sim_chance(&r->rng, r->recovery_permille);
+		bool trap = faults && tries < 3 && l->result->drawn[FAULT_CRASH_IN_RECOVERY] &&
+			    rng_sim_chance(dice, 300);
 
 		if (trap)
-			disk_sim_knobs(r->disk)->stop = between(r, 1, 12);
-		err = loop_new(&world, &r->conf, &hooks, &r->loop, &fault);
-		if (err)
-			r->loop = NULL;
+			disk_sim_knobs(l->disk)->stop = life_between(dice, 1, 12);
+		err = start(l, &fault);
 		if (!err) {
-			disk_sim_knobs(r->disk)->stop = 0;
-			if (!disk_sim_stopped(r->disk))
+			disk_sim_knobs(l->disk)->stop = 0;
+			if (!disk_sim_stopped(l->disk))
 				return;
 		}
-		if (err == ERR_NOSPACE && free_the_disk(r)) {
-			bury(r, false);
-			world.net = net_sim_net(r->net);
+		if (err == ERR_CORRUPT && l->mislaid_lsn) {
+			l->result->effective[FAULT_WRITE_LOST]++;
+			l->detected = true;
+			return;
+		}
+		if (err == ERR_NOSPACE && life_make_room(l)) {
+			bury(l, false);
 			continue;
 		}
 		if (!trap) {
-			oracle_fail(r->oracle,
+			oracle_fail(l->oracle,
 				    "the broker does not start again: %s, %s, segment %" PRIu64
 				    ", lsn %" PRIu64,
 				    err_name(err), fault.text, fault.segment, fault.lsn);
 			return;
 		}
-		r->result->effective[FAULT_CRASH_IN_RECOVERY]++;
-		bury(r, rng_sim_chance(&r->rng, 700));
-		world.net = net_sim_net(r->net);
-		pass(r, 100 * NS_PER_MS);
+		l->result->effective[FAULT_CRASH_IN_RECOVERY]++;
+		bury(l, rng_sim_chance(dice, 700) && !l->mislaid_lsn);
+		life_pass(l, 100 * NS_PER_MS);
 	}
 }
 
-static void
-restart(struct run *r, bool power, bool faults)
-{
-	bury(r, power);
-	pass(r, (int64_t)between(r, 1, 3000) * NS_PER_MS);
-	raise_up(r, faults);
-}
-
-/* ---- faults while running -------------------------------------------------------------------- */
-
-static void
-operate(struct run *r)
-{
-	static const enum verb verbs[] = { VERB_CHECK, VERB_RESUME, VERB_RETRY };
-	static struct list_page page; /* large, and one thread */
-	struct list_query q = { .limit = 20 };
-	struct operation op = { .verb = verbs[rng_sim_below(&r->rng, 3)],
-				.who = STR("sim"),
-				.reason = STR("a seed said so") };
-
-	op.to.peer = PEER_HTTP | 1;
-	q.states = op.verb == VERB_RETRY ? 1u << TXN_UNDELIVERABLE
-					 : 1u << TXN_PREPARED | 1u << TXN_PARKED;
-	core_list(loop_core(r->loop), &q, &page);
-	if (!page.count)
-		return;
-	op.gid = page.rows[rng_sim_below(&r->rng, page.count)].gid;
-	core_operate(loop_core(r->loop), &op);
-	r->result->effective[FAULT_OPERATOR]++;
-}
-
-/* The moment at which whatever was forgotten too early is gone for good. */
+/*
+ * What was lost in silence can be told from a torn end only once something behind it is durable
+ * (JOURNAL.md, Limits): a cut before that proves nothing.
+ */
 static bool
-just_reclaimed(struct run *r)
+vouched(const struct life *l)
 {
-	uint64_t reclaimed = journal_stats(loop_journal(r->loop))->reclaimed;
-	bool fresh = reclaimed > r->reclaimed_seen;
-
-	r->reclaimed_seen = reclaimed;
-	return fresh && r->cut_permyriad && rng_sim_chance(&r->rng, 100);
+	return !l->mislaid_lsn ||
+	       (l->loop && journal_stats(loop_journal(l->loop))->durable_lsn > l->mislaid_lsn);
 }
 
-static void
-misfortune(struct run *r)
+void
+life_restart(struct life *l, bool power, bool faults)
 {
-	struct disk_sim_knobs *d = disk_sim_knobs(r->disk);
+	struct rng_sim *dice = &l->dice[FAULT_CLOCK_DOWN];
+	bool cut = power && vouched(l);
 
-	if (chance10k(r, r->eio_permyriad) && !r->excused) {
-		bool sync = r->result->drawn[FAULT_SYNC_EIO] &&
-			    (!r->result->drawn[FAULT_WRITE_EIO] || rng_sim_chance(&r->rng, 500));
+	bury(l, cut);
+	if (faults && l->result->drawn[FAULT_CLOCK_DOWN] && rng_sim_chance(dice, 500)) {
+		l->clock.wall_offset_ms += ((int64_t)life_between(dice, 0, 4000) - 2000) *
+					   (rng_sim_chance(dice, 500) ? 100 : 10000000);
+		l->result->effective[FAULT_CLOCK_DOWN]++;
+	}
+	life_pass(l, (int64_t)between(l, 1, 3000) * NS_PER_MS);
+	raise_up(l, faults);
+	if (cut && l->loop)
+		l->mislaid_lsn = 0; /* it was of no consequence */
+}
 
-		*(sync ? &d->fail_sync : &d->fail_write) = 1;
-		d->lie = rng_sim_chance(&r->rng, 500) ? DISK_SIM_LOST : DISK_SIM_WRITTEN;
-		r->result->effective[sync ? FAULT_SYNC_EIO : FAULT_WRITE_EIO]++;
-		r->excused = true;
+void
+life_second(struct life *l)
+{
+	struct net_sim *net = net_sim_new(l->options->seed);
+	struct world world = { &l->clock.clock, disk_sim_disk(l->disk), net_sim_net(net),
+			       sink_sim_sink(l->sink), &l->words.rng };
+	struct loop_hooks hooks = { 0 };
+	struct journal_fault fault;
+	struct loop *second;
+	int err = loop_new(&world, &l->conf, &hooks, &second, &fault);
+
+	if (err != ERR_LOCKED && !disk_sim_stopped(l->disk))
+		oracle_fail(l->oracle, "I-11 a second instance on the directory: %s",
+			    err ? err_name(err) : "it serves");
+	net_sim_free(net);
+	l->result->effective[FAULT_TWO]++;
+}
+
+/* ---- a clean restart ------------------------------------------------------------------------- */
+
+/* What may never differ after one. */
+struct shot {
+	struct gid gid;
+	uint8_t state;
+	uint8_t generation;
+	uint32_t checks, count, published, refused;
+};
+
+struct album {
+	struct shot *of;
+	size_t count, room;
+};
+
+static void
+shoot(struct life *l, struct album *a)
+{
+	static struct list_page page; /* large, and one thread */
+	struct list_query q = { .limit = LIMIT_LIST_PAGE };
+
+	do {
+		core_list(loop_core(l->loop), &q, &page);
+		for (uint32_t i = 0; i < page.count; i++) {
+			const struct row_view *row = &page.rows[i];
+
+			if (a->count == a->room) {
+				a->room = a->room ? a->room * 2 : 128;
+				a->of = mem_grow(a->of, a->room * sizeof(*a->of));
+			}
+			a->of[a->count++] = (struct shot){
+				row->gid,   (uint8_t)row->state, row->generation, row->checks,
+				row->count, row->published,      row->refused,
+			};
+		}
+		q.after_seq = page.next_seq;
+	} while (page.next_seq);
+}
+
+static bool
+is_final(uint8_t state)
+{
+	return state == TXN_PUBLISHED || state == TXN_ROLLED_BACK || state == TXN_DISCARDED;
+}
+
+/* Ascending by sequence, both of them. */
+static void
+compare(struct life *l, const struct album *before, const struct album *after, const char *what)
+{
+	for (size_t i = 0, k = 0; i < before->count; i++) {
+		const struct shot *x = &before->of[i], *y;
+
+		while (k < after->count && after->of[k].gid.lo < x->gid.lo)
+			k++;
+		y = k < after->count && after->of[k].gid.lo == x->gid.lo ? &after->of[k] : NULL;
+		if (!y && is_final(x->state))
+			continue; /* history may go */
+		if (!y || y->state != x->state || y->generation != x->generation ||
+		    (!is_final(x->state) &&
+		     (y->count != x->count || y->checks != x->checks || y->refused != x->refused)))
+			oracle_fail(l->oracle,
+				    "I-10 %s: seq %" PRIu64 " was %s, generation %d, %" PRIu32
+				    " checks, and is %s, generation %d, %" PRIu32 " checks",
+				    what, x->gid.lo, txn_state_name((enum txn_state)x->state),
+				    x->generation, x->checks,
+				    y ? txn_state_name((enum txn_state)y->state) : "gone",
+				    y ? y->generation : 0, y ? y->checks : 0);
 	}
-	if (chance10k(r, r->full_permyriad)) {
-		*(rng_sim_chance(&r->rng, 500) ? &d->fail_allocate : &d->fail_reserve) = 1;
-		r->result->effective[FAULT_ALLOCATE_FULL]++;
+}
+
+/* Stops it as main.c does, and starts it again: nothing may differ, if all was settled. */
+static void
+stop_and_start(struct life *l, bool power)
+{
+	struct album before = { 0 }, after = { 0 };
+	struct disk_sim_knobs *d = disk_sim_knobs(l->disk);
+	bool drained = loop_drained(l->loop) && !l->was_full; /* lazy records are dropped then */
+	bool excused = l->excused;
+	int err;
+
+	d->stop = d->fail_sync = d->fail_write = d->fail_read = d->flip_read = d->hang_sync = 0;
+	err = journal_sync(loop_journal(l->loop));
+	if (err && !excused)
+		oracle_fail(l->oracle, "the last sync failed without cause: %s", err_name(err));
+	shoot(l, &before);
+	bury(l, power && vouched(l));
+	life_pass(l, (int64_t)between(l, 1, 3000) * NS_PER_MS);
+	raise_up(l, false);
+	if (l->loop && drained && !err) {
+		shoot(l, &after);
+		compare(l, &before, &after, "after a clean restart");
+		l->result->effective[FAULT_DRAIN]++;
 	}
-	if (chance10k(r, r->jump_permyriad)) {
-		r->clock.wall_offset_ms += (int64_t)rng_sim_below(&r->rng, 7200000) - 3600000;
-		r->result->effective[FAULT_CLOCK_JUMP]++;
-	}
-	if (chance10k(r, r->pause_permyriad)) {
-		pass(r, (int64_t)between(r, 1, 60) * NS_PER_S);
-		r->result->effective[FAULT_PAUSE]++;
-	}
-	if (chance10k(r, r->down_permyriad) && !r->up_ns) {
-		sink_sim_down(r->sink, true);
-		r->up_ns = r->clock.now_ns + (int64_t)between(r, 1, 60) * NS_PER_S;
-		r->result->effective[FAULT_KAFKA_DOWN]++;
-	}
-	if (chance10k(r, r->operator_permyriad))
-		operate(r);
-	if (chance10k(r, r->cut_permyriad) || just_reclaimed(r)) {
-		r->result->effective[FAULT_POWER_CUT]++;
-		restart(r, true, true);
-	} else if (chance10k(r, r->kill_permyriad)) {
-		r->result->effective[FAULT_KILL]++;
-		restart(r, false, true);
-	}
+	mem_free(before.of);
+	mem_free(after.of);
 }
 
 /* ---- time ------------------------------------------------------------------------------------ */
 
+/* A deadline of the broker's clock, in time of the world. */
 static int64_t
-next_ns(struct run *r)
+in_world(const struct life *l, int64_t mono_ns)
 {
-	int64_t next = net_sim_next_ns(r->net);
+	if (mono_ns == TIME_NEVER)
+		return TIME_NEVER;
+	if (l->tick_ns)
+		mono_ns = (mono_ns + l->tick_ns - 1) / l->tick_ns * l->tick_ns;
+	return mono_ns + l->lag_ns;
+}
 
-	next = min_i64(next, sink_sim_next_ns(r->sink));
-	next = min_i64(next, producers_next_ns(r->producers));
-	next = min_i64(next, core_next_due_ns(loop_core(r->loop)));
-	next = min_i64(next, journal_deadline_ns(loop_journal(r->loop)));
-	next = min_i64(next, remoting_deadline_ns(loop_remoting(r->loop)));
-	next = min_i64(next, relay_deadline_ns(loop_relay(r->loop)));
-	if (r->up_ns)
-		next = min_i64(next, r->up_ns);
-	if (disk_sim_pending(r->disk))
-		next = min_i64(next, r->clock.now_ns + 100000);
+static int64_t
+next_ns(struct life *l)
+{
+	int64_t next = net_sim_next_ns(l->net);
+	int64_t due = core_next_due_ns(loop_core(l->loop));
+
+	due = min_i64(due, journal_deadline_ns(loop_journal(l->loop)));
+	due = min_i64(due, remoting_deadline_ns(loop_remoting(l->loop)));
+	due = min_i64(due, relay_deadline_ns(loop_relay(l->loop)));
+	next = min_i64(next, in_world(l, due));
+	next = min_i64(next, sink_sim_next_ns(l->sink));
+	next = min_i64(next, producers_next_ns(l->producers));
+	next = min_i64(next, faults_next_ns(l));
+	if (disk_sim_pending(l->disk))
+		next = min_i64(next, max_i64(disk_sim_next_ns(l->disk), l->now_ns + 100000));
 	/* time never stands still, and a turn takes a while */
-	next = max_i64(next, r->clock.now_ns + 20000);
-	return min_i64(next, r->clock.now_ns + 60 * NS_PER_S);
+	next = max_i64(next, l->now_ns + 20000);
+	return min_i64(next, l->now_ns + 60 * NS_PER_S);
+}
+
+static void
+notice_mislaid(struct life *l)
+{
+	const struct disk_sim_knobs *d = disk_sim_knobs(l->disk);
+
+	if (l->mislaying && !d->lose_write && !d->stray_write)
+		l->mislaid_lsn = journal_stats(loop_journal(l->loop))->appended_lsn;
+	l->mislaying = d->lose_write || d->stray_write;
+}
+
+static void
+count_blows(struct life *l)
+{
+	struct disk_sim_knobs *d = disk_sim_knobs(l->disk);
+
+	if (l->allocating && !d->fail_allocate && !d->fail_reserve)
+		l->result->effective[FAULT_ALLOCATE_FULL]++;
+	l->allocating = d->fail_allocate || d->fail_reserve;
+	if (l->anew_owed != l->anew_told)
+		oracle_fail(l->oracle,
+			    l->anew_owed
+				    ? "I-7 Kafka lost acknowledged records, and nobody was told"
+				    : "I-7 an alarm that Kafka lost records, and it did not");
+	l->anew_owed = l->anew_told = false;
+	l->was_full |= journal_stats(loop_journal(l->loop))->full;
 }
 
 /* One step of the world; false when it is over, one way or the other. */
 static bool
-step(struct run *r)
+step(struct life *l)
 {
+	bool power;
 	int err;
 
-	r->result->steps++;
-	pass(r, next_ns(r) - r->clock.now_ns);
-	oracle_step(r->oracle, r->clock.now_ns);
-	if (r->up_ns && r->clock.now_ns >= r->up_ns) {
-		r->up_ns = 0;
-		sink_sim_down(r->sink, false);
-	}
-	producers_step(r->producers, r->clock.now_ns);
-	net_sim_advance(r->net, r->clock.now_ns);
-	err = loop_turn(r->loop, 0);
-	if (err && err != ERR_NOSPACE && r->excused)
-		restart(r, rng_sim_chance(&r->rng, 500), true);
+	l->result->steps++;
+	life_pass(l, next_ns(l) - l->now_ns);
+	oracle_step(l->oracle, l->now_ns);
+	faults_pass(l);
+	if (!l->loop)
+		return false;
+	producers_step(l->producers, l->now_ns);
+	net_sim_advance(l->net, l->now_ns);
+	err = loop_turn(l->loop, 0);
+	notice_mislaid(l);
+	if (!err)
+		count_blows(l);
+	if (!err && disk_sim_stopped(l->disk))
+		err = ERR_IO; /* it died in the middle of that turn */
+	if (err && faults_excuse(l, err, &power))
+		life_restart(l, power, true);
 	else if (err)
-		oracle_fail(r->oracle, "a turn failed without cause: %s", err_name(err));
-	return !oracle_violation(r->oracle) && r->loop;
-}
-
-static void
-settle(struct run *r)
-{
-	struct disk_sim_knobs *d = disk_sim_knobs(r->disk);
-
-	d->fail_sync = d->fail_write = d->fail_allocate = d->fail_reserve = d->stop = 0;
-	d->delay_max = 0;
-	d->capacity = 0;
-	/* A sync that failed may not have been heard of yet. */
-	r->excused &= disk_sim_pending(r->disk) > 0;
-	r->net_knobs =
-		(struct net_sim_knobs){ .latency_min_ns = 50000, .latency_max_ns = NS_PER_MS };
-	net_sim_set(r->net, &r->net_knobs);
-	r->sink_knobs = (struct sink_sim_knobs){ .latency_min_ns = 200000,
-						 .latency_max_ns = NS_PER_MS,
-						 .poison_permille = r->sink_knobs.poison_permille };
-	sink_sim_set(r->sink, &r->sink_knobs);
-	sink_sim_down(r->sink, false);
-	r->up_ns = 0;
-	producers_settle(r->producers);
+		oracle_fail(l->oracle, "a turn failed without cause: %s", err_name(err));
+	if (l->loop && l->draining && (loop_drained(l->loop) || l->now_ns >= l->drained_ns))
+		stop_and_start(l, between(l, 0, 1));
+	return !oracle_violation(l->oracle) && l->loop;
 }
 
 static bool
-at_rest(struct run *r)
+at_rest(struct life *l)
 {
-	const struct core_stats *s = core_stats(loop_core(r->loop));
+	const struct core_stats *s = core_stats(loop_core(l->loop));
 
-	return producers_done(r->producers) && oracle_owed(r->oracle) == 0 &&
-	       core_owed(loop_core(r->loop)) == 0 &&
+	return producers_done(l->producers) && oracle_owed(l->oracle) == 0 &&
+	       core_owed(loop_core(l->loop)) == 0 &&
 	       s->rows[TXN_PREPARED] + s->rows[TXN_PARKED] == 0;
 }
 
 static void
-heal(struct run *r)
+heal(struct life *l)
 {
-	int64_t until_ns = r->clock.now_ns + HEAL_NS;
+	int64_t until_ns = l->now_ns + HEAL_NS;
 
-	for (uint64_t i = 0; i < HEAL_STEPS_MAX && r->clock.now_ns < until_ns; i++) {
-		if (at_rest(r) || !step(r))
+	for (uint64_t i = 0; i < HEAL_STEPS_MAX && l->now_ns < until_ns; i++) {
+		if (at_rest(l) || !step(l))
 			return;
 	}
-	oracle_final(r->oracle);
-	oracle_fail(r->oracle,
+	oracle_final(l->oracle);
+	oracle_fail(l->oracle,
 		    "not at rest after healing: %" PRIu64 " owed to clients, %" PRIu64
 		    " owed to Kafka, %" PRIu64 " prepared, %" PRIu64 " parked",
-		    oracle_owed(r->oracle), core_owed(loop_core(r->loop)),
-		    core_stats(loop_core(r->loop))->rows[TXN_PREPARED],
-		    core_stats(loop_core(r->loop))->rows[TXN_PARKED]);
+		    oracle_owed(l->oracle), core_owed(loop_core(l->loop)),
+		    core_stats(loop_core(l->loop))->rows[TXN_PREPARED],
+		    core_stats(loop_core(l->loop))->rows[TXN_PARKED]);
+}
+
+/* ---- silent damage ------------------------------------------------------------------------- */
+
+struct pick {
+	struct rng_sim *dice;
+	uint64_t seen;
+	char name[64];
+	uint64_t size;
+};
+
+static void
+pick_segment(void *arg, const char *name, uint64_t size)
+{
+	struct pick *p = arg;
+
+	if (strstr(name, ".seg") && size && rng_sim_below(p->dice, ++p->seen) == 0) {
+		snprintf(p->name, sizeof(p->name), "%s", name);
+		p->size = size;
+	}
+}
+
+/*
+ * After an orderly end everything is vouched for: one bit that flips anywhere is either found at
+ * the start, which then ends with a report, or was of no consequence (I-13).
+ */
+static void
+rot(struct life *l)
+{
+	struct pick pick = { .dice = &l->dice[FAULT_BIT_ROT] };
+	struct album before = { 0 }, after = { 0 };
+	struct disk *disk = disk_sim_disk(l->disk);
+	struct journal_fault fault;
+	uint64_t bit;
+	int err;
+
+	err = journal_sync(loop_journal(l->loop));
+	if (err)
+		oracle_fail(l->oracle, "the last sync failed without cause: %s", err_name(err));
+	shoot(l, &before);
+	bury(l, true);
+	(void)disk->ops->list(disk, pick_segment, &pick);
+	/* More often at the front: the last segment is mostly empty. */
+	bit = rng_sim_below(pick.dice, (pick.size >> life_between(pick.dice, 0, 6)) * 8 + 8);
+	disk_sim_flip(l->disk, pick.name, bit);
+	err = start(l, &fault);
+	l->result->effective[FAULT_BIT_ROT] += err == ERR_CORRUPT;
+	if (!err) {
+		shoot(l, &after);
+		compare(l, &before, &after, "I-13 with a flipped bit");
+	} else if (err != ERR_CORRUPT) {
+		oracle_fail(l->oracle, "I-13 a flipped bit is reported as %s: %s", err_name(err),
+			    fault.text);
+	}
+	mem_free(before.of);
+	mem_free(after.of);
 }
 
 /* ---- one seed -------------------------------------------------------------------------------- */
@@ -530,109 +661,174 @@ heal(struct run *r)
 static int64_t
 trace_clock(void *arg)
 {
-	struct run *r = arg;
+	struct life *l = arg;
 
-	return r->clock.now_ns / NS_PER_MS;
+	return l->now_ns / NS_PER_MS;
 }
 
 static void
 trace_line(void *arg, const char *line, size_t len)
 {
-	struct run *r = arg;
+	struct life *l = arg;
 
-	if (r->options->trace)
+	if (l->options->trace)
 		fwrite(line, 1, len, stdout);
-	r->result->trace_hash = hash_body(line, len, r->result->trace_hash).lo;
+	if (l->options->tail)
+		snprintf(l->tail[l->lines++ % ARRAY_LEN(l->tail)], sizeof(l->tail[0]), "%.*s",
+			 (int)strcspn(line, "\n"), line);
+	l->result->trace_hash = hash_body(line, len, l->result->trace_hash).lo;
 }
 
 static void
-build(struct run *r)
+print_line(void *arg, struct str line)
 {
-	rng_sim_init(&r->rng, r->options->seed);
-	rng_sim_init(&r->words, rng_sim_next(&r->rng));
-	clock_sim_init(&r->clock, START_NS, START_WALL_MS);
-	r->net = net_sim_new(rng_sim_next(&r->rng));
-	r->disk = disk_sim_new(rng_sim_next(&r->rng));
-	r->sink = sink_sim_new(rng_sim_next(&r->rng));
-	r->oracle = oracle_new();
-	draw_conf(r);
-	draw_faults(r);
-	draw_producers(r);
-	net_sim_set(r->net, &r->net_knobs);
-	sink_sim_set(r->sink, &r->sink_knobs);
-	sink_sim_watch(r->sink, on_append, r);
-	oracle_set_shown(r->oracle, shown, r);
-	oracle_set_window(r->oracle, (int64_t)r->conf.core.idempotency_window_ms * NS_PER_MS);
-	pass(r, 0);
-	log_redirect(trace_clock, trace_line, r);
-	log_setup(r->options->trace || r->options->hash ? LOG_TRACE : LOG_ERROR, LOG_LOGFMT);
+	(void)arg;
+	printf("%.*s\n", STR_ARG(line));
 }
 
 static void
-count(struct run *r)
+print_tail(const struct life *l)
 {
-	const struct net_sim_counts *n = net_sim_counts(r->net);
-	const struct sink_sim_counts *k = sink_sim_counts(r->sink);
-	const struct disk_sim_counts *d = disk_sim_counts(r->disk);
-	const struct oracle_counts *o = oracle_counts(r->oracle);
-	const struct producers_counts *p = producers_counts(r->producers);
-	uint64_t *e = r->result->effective;
+	uint64_t n = min_u64(min_u64(l->options->tail, ARRAY_LEN(l->tail)), l->lines);
 
-	e[FAULT_DISK_LATE] = r->result->drawn[FAULT_DISK_LATE] ? d->syncs : 0;
+	for (uint64_t i = l->lines - n; i < l->lines; i++)
+		printf("    %s\n", l->tail[i % ARRAY_LEN(l->tail)]);
+}
+
+static void
+build(struct life *l)
+{
+	rng_sim_init(&l->rng, l->options->seed);
+	rng_sim_init(&l->words, rng_sim_next(&l->rng));
+	l->refusals_before = memory_sim_refusals();
+	l->now_ns = START_NS;
+	clock_sim_init(&l->clock, START_NS, START_WALL_MS);
+	l->net = net_sim_new(rng_sim_next(&l->rng));
+	l->disk = disk_sim_new(rng_sim_next(&l->rng));
+	l->sink = sink_sim_new(rng_sim_next(&l->rng));
+	l->oracle = oracle_new();
+	l->operators = operators_new(l->oracle, l->disk, rng_sim_next(&l->rng));
+	draw_conf(l);
+	faults_draw(l);
+	draw_producers(l);
+	net_sim_set(l->net, &l->net_knobs);
+	sink_sim_set(l->sink, &l->sink_knobs);
+	sink_sim_watch(l->sink, on_append, l);
+	sink_sim_watch_acked(l->sink, on_acked, l);
+	oracle_set_shown(l->oracle, shown, l);
+	oracle_set_window(l->oracle, (int64_t)l->conf.core.idempotency_window_ms * NS_PER_MS);
+	life_pass(l, 0);
+	log_redirect(trace_clock, trace_line, l);
+	log_setup(l->options->trace || l->options->hash || l->options->tail ? LOG_TRACE : LOG_ERROR,
+		  LOG_LOGFMT);
+}
+
+static void
+count(struct life *l)
+{
+	const struct net_sim_counts *n = net_sim_counts(l->net);
+	const struct sink_sim_counts *k = sink_sim_counts(l->sink);
+	const struct disk_sim_counts *d = disk_sim_counts(l->disk);
+	const struct oracle_counts *o = oracle_counts(l->oracle);
+	const struct producers_counts *p = producers_counts(l->producers);
+	const struct operators_counts *w = operators_counts(l->operators);
+	struct run_result *r = l->result;
+	uint64_t *e = r->effective;
+
+	e[FAULT_DISK_LATE] = r->drawn[FAULT_DISK_LATE] ? d->syncs : 0;
+	e[FAULT_DISK_SLOW] = r->drawn[FAULT_DISK_SLOW] ? d->syncs : 0;
+	e[FAULT_NO_MEMORY] += memory_sim_refusals() - l->refusals_before;
 	e[FAULT_NET_CUT] = n->resets + n->vanishes;
+	e[FAULT_NET_ONE_WAY] = n->one_way;
 	e[FAULT_NET_SLOW] = n->stalls + n->short_writes + n->fragments;
-	e[FAULT_KAFKA_LOST] = k->lost + k->unheard;
+	e[FAULT_NET_TWICE] = p->twice;
+	e[FAULT_SLOW_READER] = n->slow;
+	e[FAULT_KAFKA_LOST] = k->lost;
+	e[FAULT_KAFKA_UNHEARD] = k->unheard;
 	e[FAULT_KAFKA_LIES] = k->lying + (k->refused - k->poisoned);
 	e[FAULT_KAFKA_POISON] = k->poisoned;
 	e[FAULT_KAFKA_FATAL] = k->fatal;
-	e[FAULT_PRODUCER_QUIT] = r->result->drawn[FAULT_PRODUCER_QUIT] ? p->connects : 0;
-	e[FAULT_PRODUCER_ODD] = r->result->drawn[FAULT_PRODUCER_ODD] ? p->checks : 0;
-	r->result->events = n->sends + d->steps + k->published + p->checks;
-	r->result->virtual_ns = r->clock.now_ns - START_NS;
-	r->result->halves = o->halves_ok;
-	r->result->commits = o->commits_ok;
-	r->result->rollbacks = o->rollbacks_ok;
-	r->result->records = o->records;
-	r->result->duplicates = o->duplicates;
-	r->result->checks = p->checks;
-	if (r->loop)
-		r->result->reclaimed += journal_stats(loop_journal(r->loop))->reclaimed;
+	e[FAULT_KAFKA_FULL] = r->drawn[FAULT_KAFKA_FULL] ? k->full : 0;
+	e[FAULT_KAFKA_TWICE] = k->repeats;
+	e[FAULT_PRODUCER_QUIT] = p->quits;
+	e[FAULT_PRODUCER_ODD] = p->odd;
+	e[FAULT_PRODUCER_FLIP] = p->flips;
+	e[FAULT_STRANGER] = p->strangers;
+	e[FAULT_CLOCK_COARSE] = r->drawn[FAULT_CLOCK_COARSE] ? r->steps : 0;
+	e[FAULT_LIMITS] = r->drawn[FAULT_LIMITS] ? p->busy : 0;
+	e[FAULT_OPERATOR] = w->done;
+	r->events = n->sends + d->steps + k->published + p->checks + w->orders;
+	r->virtual_ns = l->now_ns - START_NS;
+	r->halves = o->halves_ok;
+	r->commits = o->commits_ok;
+	r->rollbacks = o->rollbacks_ok;
+	r->records = o->records;
+	r->duplicates = o->duplicates;
+	r->checks = p->checks;
+	r->operations = w->done;
+	r->audits = w->audits;
+	if (l->loop)
+		r->reclaimed += journal_stats(loop_journal(l->loop))->reclaimed;
+}
+
+static bool
+alive(const struct life *l)
+{
+	return l->loop && !oracle_violation(l->oracle);
 }
 
 void
 run_seed(const struct run_options *options, struct run_result *ret_result)
 {
-	struct run r = { .options = options, .result = ret_result };
+	struct life l = { .options = options, .result = ret_result };
+	uint64_t most = options->steps ? options->steps : STEPS_MAX;
 
 	memset(ret_result, 0, sizeof(*ret_result));
-	build(&r);
-	raise_up(&r, false);
-	for (uint64_t i = 0; r.loop && i < STEPS_MAX; i++) {
-		misfortune(&r);
-		if (!r.loop || !step(&r))
+	build(&l);
+	raise_up(&l, false);
+	for (uint64_t i = 0; l.loop && i < most; i++) {
+		faults_strike(&l);
+		if (!l.loop || !step(&l))
 			break;
-		if (oracle_messages(r.oracle) >= options->messages && producers_done(r.producers))
+		if (oracle_messages(l.oracle) >= options->messages && producers_done(l.producers))
 			break;
 	}
-	if (r.loop && !oracle_violation(r.oracle)) {
-		settle(&r);
-		heal(&r);
+	if (alive(&l)) {
+		faults_settle(&l);
+		heal(&l);
 	}
-	if (r.loop && !oracle_violation(r.oracle)) {
-		restart(&r, true, false); /* the audit: nothing may come back, nothing be missing */
-		if (r.loop)
-			heal(&r);
-		oracle_final(r.oracle);
+	if (alive(&l)) {
+		life_restart(&l, true, false); /* nothing may come back, nothing be missing */
+		if (l.loop)
+			heal(&l);
+		if (!l.detected)
+			oracle_final(l.oracle);
 	}
-	count(&r);
-	if (oracle_violation(r.oracle))
+	if (alive(&l))
+		operators_audit(l.operators);
+	if (alive(&l) && ret_result->drawn[FAULT_BIT_ROT])
+		rot(&l);
+	count(&l);
+	if (oracle_violation(l.oracle)) {
+		struct journal_fault fault;
+
+		print_tail(&l);
+		if (options->dump)
+			bury(&l, false);
+		if (options->dump &&
+		    journal_dump(disk_sim_disk(l.disk), print_line, NULL, &fault) != 0)
+			printf("%s\n", fault.text);
+	}
+	if (oracle_violation(l.oracle))
 		snprintf(ret_result->violation, sizeof(ret_result->violation), "%s",
-			 oracle_violation(r.oracle));
-	r.loop = loop_free(r.loop);
-	producers_free(r.producers);
-	oracle_free(r.oracle);
-	sink_sim_free(r.sink);
-	disk_sim_disk(r.disk)->ops->free(disk_sim_disk(r.disk));
-	net_sim_free(r.net);
+			 oracle_violation(l.oracle));
+	l.loop = loop_free(l.loop);
+	memory_sim_fail(0, 0);
+	producers_free(l.producers);
+	operators_free(l.operators);
+	oracle_free(l.oracle);
+	sink_sim_free(l.sink);
+	disk_sim_disk(l.disk)->ops->free(disk_sim_disk(l.disk));
+	net_sim_free(l.net);
 	log_redirect(NULL, NULL, NULL);
 }

@@ -2,11 +2,14 @@
  * sim.c -- runs seeds and says what they found.
  *
  *   sim --seed 7 [--trace]          one seed, its trace on request
+ *       [--dump]                  ... and the journal, when there is a violation
+ *       [--messages N] [--steps N] [--without WORD,WORD]   smaller than it was drawn
  *   sim --seeds 1000 [--first 1]    a range
  *   sim --seconds 60 [--first 1]    as many as fit
  *   sim --expect-violation ...      exit 0 when one is found: for canaries
  *
- * A violation prints the seed, the invariant and how to see it again, and the exit code is 1.
+ * A violation prints the seed, the invariant, the last lines of the trace, and the smallest world
+ * that still shows it: fewer classes of faults, fewer messages, fewer steps.  The exit code is 1.
  * So it is when a run of many seeds did not reach its faults: such a run proves nothing.
  */
 #include <inttypes.h>
@@ -90,8 +93,8 @@ vacuous(const struct totals *t)
 	if (t->seeds < 500)
 		return false;
 	for (int f = 0; f < FAULT_COUNT; f++) {
-		if (t->seeds_effective[f] * 100 < t->seeds) {
-			printf("vacuous: \"%s\" took effect in less than 1 %% of the seeds\n",
+		if (t->seeds_effective[f] * 20 < t->seeds) {
+			printf("vacuous: \"%s\" took effect in less than 5 %% of the seeds\n",
 			       fault_text((enum fault)f));
 			empty = true;
 		}
@@ -101,6 +104,110 @@ vacuous(const struct totals *t)
 		empty = true;
 	}
 	return empty;
+}
+
+/* ---- a violation, made small ---------------------------------------------------------------- */
+
+/* The same one, as far as its invariant tells: "I-5 ..." */
+static bool
+same(const char *a, const char *b)
+{
+	return strncmp(a, b, strcspn(a, " ") + 1) == 0;
+}
+
+static bool
+still(struct run_options *o, const struct run_options *next, const char *violation)
+{
+	struct run_result r;
+
+	run_seed(next, &r);
+	if (!same(violation, r.violation))
+		return false;
+	*o = *next;
+	return true;
+}
+
+/* Every life is a function of the options, so whatever still fails is a smaller example. */
+static void
+shrink(struct run_options *o, const struct run_result *found)
+{
+	struct run_options next;
+
+	o->trace = o->hash = false;
+	for (int round = 0; round < 2; round++) {
+		for (int f = 0; f < FAULT_COUNT; f++) {
+			next = *o;
+			next.without |= UINT64_C(1) << f;
+			if (found->drawn[f] && next.without != o->without)
+				(void)still(o, &next, found->violation);
+		}
+		for (uint32_t cut = o->messages / 2; cut; cut /= 2) {
+			next = *o;
+			while (next.messages > cut) {
+				next.messages -= cut;
+				if (!still(o, &next, found->violation))
+					break;
+			}
+		}
+		for (uint64_t steps = found->steps; steps; steps /= 2) {
+			next = *o;
+			next.steps = steps;
+			if (!still(o, &next, found->violation))
+				break;
+		}
+	}
+}
+
+static void
+print_again(const struct run_options *o)
+{
+	const char *comma = " --without ";
+
+	printf("  again: sim --seed %" PRIu64 " --messages %" PRIu32, o->seed, o->messages);
+	if (o->steps)
+		printf(" --steps %" PRIu64, o->steps);
+	for (int f = 0; f < FAULT_COUNT; f++) {
+		if (!(o->without >> f & 1))
+			continue;
+		printf("%s%s", comma, fault_word((enum fault)f));
+		comma = ",";
+	}
+	printf(" --trace\n");
+}
+
+/* The end of the trace of the smallest world. */
+static void
+print_small(struct run_options o, const struct run_result *found)
+{
+	struct run_result r;
+
+	shrink(&o, found);
+	o.tail = 12;
+	run_seed(&o, &r);
+	printf("  smallest: %" PRIu64 " steps, with", r.steps);
+	for (int f = 0; f < FAULT_COUNT; f++)
+		if (r.drawn[f])
+			printf(" %s", fault_word((enum fault)f));
+	printf(": %s\n", r.violation);
+	print_again(&o);
+}
+
+static bool
+parse_without(const char *words, uint64_t *ret_without)
+{
+	while (*words) {
+		size_t n = strcspn(words, ",");
+		int f = 0;
+
+		while (f < FAULT_COUNT && (strlen(fault_word((enum fault)f)) != n ||
+					   strncmp(fault_word((enum fault)f), words, n) != 0))
+			f++;
+		if (f == FAULT_COUNT)
+			return false;
+		*ret_without |= UINT64_C(1) << f;
+		words += n + (words[n] == ',');
+	}
+	return true;
 }
 
 static bool
@@ -143,12 +250,18 @@ main(int argc, char **argv)
 			o.trace = true;
 		else if (strcmp(argv[i], "--hash") == 0)
 			o.hash = true;
+		else if (strcmp(argv[i], "--dump") == 0)
+			o.dump = true;
 		else if (strcmp(argv[i], "--expect-violation") == 0)
 			expect = true;
+		else if (strcmp(argv[i], "--without") == 0 && i + 1 < argc &&
+			 parse_without(argv[i + 1], &o.without))
+			i++;
 		else if (!argument(argc, argv, &i, "--seeds", &seeds) &&
 			 !argument(argc, argv, &i, "--seconds", &seconds) &&
 			 !argument(argc, argv, &i, "--first", &first) &&
 			 !argument(argc, argv, &i, "--keep-going", &keep_going) &&
+			 !argument(argc, argv, &i, "--steps", &o.steps) &&
 			 !argument(argc, argv, &i, "--messages", &messages)) {
 			fprintf(stderr, "sim: what is %s?\n", argv[i]);
 			return 2;
@@ -181,9 +294,10 @@ main(int argc, char **argv)
 			t.first_violation = o.seed;
 			snprintf(t.violation, sizeof(t.violation), "%s", r.violation);
 		}
-		printf("VIOLATION seed %" PRIu64 ": %s\n  again: sim --seed %" PRIu64
-		       " --messages %" PRIu64 " --trace\n",
-		       o.seed, r.violation, o.seed, messages);
+		printf("VIOLATION seed %" PRIu64 ": %s\n", o.seed, r.violation);
+		print_again(&o);
+		if (!expect && !o.trace)
+			print_small(o, &r);
 		fflush(stdout);
 		if (t.violations > keep_going)
 			break;

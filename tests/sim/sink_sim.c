@@ -25,6 +25,7 @@ struct topic {
 	char name[128];
 	int32_t partitions;
 	uint32_t max_bytes;
+	bool hidden;
 	struct partition *of;
 };
 
@@ -52,6 +53,8 @@ struct sink_sim {
 	struct sink_sim_knobs knobs;
 	struct sink_sim_counts counts;
 	sink_sim_append_fn watch;
+	sink_sim_acked_fn acked;
+	void *acked_arg;
 	void *watch_arg;
 	int64_t now_ns;
 	bool down;
@@ -69,7 +72,9 @@ struct sink_sim {
 	struct event {
 		struct sink_event e;
 		int64_t due_ns;
-		struct partition *failed; /* of a report that is no success              */
+		bool failed;       /* of a report: that it is no success           */
+		uint32_t of_topic; /* of a report */
+		int32_t of_partition;
 		char topic[128];
 	} events[EVENTS_MAX]; /* a ring, in order                                      */
 	size_t event_head, event_tail;
@@ -92,10 +97,29 @@ topic_find(const struct sink_sim *s, struct str name, uint32_t *ret_index)
 	return NULL;
 }
 
+static struct event *event_push(struct sink_sim *s, enum sink_event_kind kind, int64_t due_ns);
+
+/* Metadata came, and this is what it says. */
+static void
+tell_topic(struct sink_sim *s, const struct topic *t)
+{
+	struct event *e = event_push(s, SINK_TOPIC, s->now_ns + s->knobs.latency_max_ns);
+
+	snprintf(e->topic, sizeof(e->topic), "%s", t->name);
+	if (t->hidden) {
+		e->e.news = SINK_TOPIC_GONE;
+		return;
+	}
+	e->e.news = SINK_TOPIC_HERE;
+	e->e.partitions = t->partitions;
+	e->e.max_bytes = t->max_bytes;
+}
+
 void
 sink_sim_topic(struct sink_sim *s, const char *name, int32_t partitions, uint32_t max_bytes)
 {
 	struct topic *t = topic_find(s, str_of(name), NULL);
+	bool grown;
 
 	if (!t) {
 		s->topics = mem_grow(s->topics, (s->topic_count + 1) * sizeof(*s->topics));
@@ -104,11 +128,34 @@ sink_sim_topic(struct sink_sim *s, const char *name, int32_t partitions, uint32_
 		snprintf(t->name, sizeof(t->name), "%s", name);
 	}
 	CHECK(partitions >= t->partitions, partitions);
+	grown = t->partitions && partitions > t->partitions;
 	t->of = mem_grow(t->of, (size_t)partitions * sizeof(*t->of));
 	for (int32_t i = t->partitions; i < partitions; i++)
 		t->of[i] = (struct partition){ 0 };
 	t->partitions = partitions;
 	t->max_bytes = max_bytes;
+	if (grown)
+		tell_topic(s, t);
+}
+
+void
+sink_sim_truncate(struct sink_sim *s, const char *name, int32_t partition, int64_t records)
+{
+	struct topic *t = topic_find(s, str_of(name), NULL);
+
+	CHECK(t && partition < t->partitions && records <= t->of[partition].end, records);
+	t->of[partition].end -= records;
+	s->counts.truncated += (uint64_t)records;
+}
+
+void
+sink_sim_hide(struct sink_sim *s, const char *name, bool hidden)
+{
+	struct topic *t = topic_find(s, str_of(name), NULL);
+
+	CHECK(t, hidden);
+	t->hidden = hidden;
+	tell_topic(s, t);
 }
 
 int64_t
@@ -117,6 +164,14 @@ sink_sim_end(const struct sink_sim *s, const char *topic, int32_t partition)
 	const struct topic *t = topic_find(s, str_of(topic), NULL);
 
 	return t && partition < t->partitions ? t->of[partition].end : 0;
+}
+
+int32_t
+sink_sim_partitions(const struct sink_sim *s, const char *topic)
+{
+	const struct topic *t = topic_find(s, str_of(topic), NULL);
+
+	return t ? t->partitions : 0;
 }
 
 static void
@@ -211,6 +266,8 @@ report(struct sink_sim *s, const struct flight *f, enum sink_result result, int6
 {
 	struct event *e = event_push(s, SINK_REPORT, s->now_ns);
 
+	e->of_topic = f->topic;
+	e->of_partition = f->partition;
 	e->e.token = f->token;
 	e->e.result = result;
 	e->e.offset = offset;
@@ -236,7 +293,7 @@ fail(struct sink_sim *s, const struct flight *f, enum sink_result result, int32_
 
 	p->failed_behind = UINT64_MAX;
 	report(s, f, result, -1, code);
-	s->events[(s->event_tail - 1) % EVENTS_MAX].failed = p;
+	s->events[(s->event_tail - 1) % EVENTS_MAX].failed = true;
 }
 
 /* Behind one that failed, and the producer has not heard of it. */
@@ -254,6 +311,11 @@ land(struct sink_sim *s, struct flight *f)
 {
 	if (doomed(s, f))
 		return;
+	if (s->topics[f->topic].hidden) {
+		s->counts.hidden++;
+		fail(s, f, SINK_UNCERTAIN, 3);
+		return;
+	}
 	if (poisoned(s, f) || rng_sim_chance(&s->rng, s->knobs.refuse_permille)) {
 		s->counts.refused++;
 		s->counts.poisoned += poisoned(s, f);
@@ -484,19 +546,17 @@ sim_describe(struct sink *sink, struct str name)
 {
 	struct sink_sim *s = CONTAINER_OF(sink, struct sink_sim, sink);
 	struct topic *t = topic_find(s, name, NULL);
-	struct event *e = event_push(s, SINK_TOPIC, s->now_ns + s->knobs.latency_max_ns);
+	bool silent = s->down || rng_sim_chance(&s->rng, s->knobs.silent_permille);
+	struct event *e;
 
-	snprintf(e->topic, sizeof(e->topic), "%.*s", STR_ARG(name));
-	if (s->down || rng_sim_chance(&s->rng, s->knobs.silent_permille)) {
-		s->counts.silent++;
-		e->e.news = SINK_TOPIC_FAILED;
-	} else if (!t) {
-		e->e.news = SINK_TOPIC_GONE;
-	} else {
-		e->e.news = SINK_TOPIC_HERE;
-		e->e.partitions = t->partitions;
-		e->e.max_bytes = t->max_bytes;
+	if (t && !silent) {
+		tell_topic(s, t);
+		return;
 	}
+	e = event_push(s, SINK_TOPIC, s->now_ns + s->knobs.latency_max_ns);
+	snprintf(e->topic, sizeof(e->topic), "%.*s", STR_ARG(name));
+	s->counts.silent += silent;
+	e->e.news = silent ? SINK_TOPIC_FAILED : SINK_TOPIC_GONE;
 }
 
 static bool
@@ -518,7 +578,9 @@ sim_next(struct sink *sink, struct sink_event *ret_event)
 		return false;
 	s->event_head++;
 	if (e->failed)
-		e->failed->failed_behind = s->next_number;
+		s->topics[e->of_topic].of[e->of_partition].failed_behind = s->next_number;
+	if (e->e.kind == SINK_REPORT && e->e.result == SINK_ACKED && s->acked)
+		s->acked(s->acked_arg, s->topics[e->of_topic].name, e->of_partition, e->e.offset);
 	memcpy(s->out_topic, e->topic, sizeof(s->out_topic));
 	s->out = e->e;
 	s->out.topic = str_of(s->out_topic);
@@ -605,6 +667,13 @@ void
 sink_sim_set(struct sink_sim *s, const struct sink_sim_knobs *knobs)
 {
 	s->knobs = *knobs;
+}
+
+void
+sink_sim_watch_acked(struct sink_sim *s, sink_sim_acked_fn fn, void *arg)
+{
+	s->acked = fn;
+	s->acked_arg = arg;
 }
 
 void

@@ -44,8 +44,14 @@ enum sink_sim_fate {
 
 struct sink_sim_counts {
 	uint64_t published, appended, lost, unheard, lying, refused, poisoned, fatal, full, zombies,
-		repeats, silent;
+		repeats, silent, hidden, truncated;
 };
+
+/*
+ * A report "appended at OFFSET" of a partition reached the producer; offsets only rise, unless the
+ * log lost its end, and the broker must tell.
+ */
+typedef void (*sink_sim_acked_fn)(void *arg, const char *topic, int32_t partition, int64_t offset);
 
 /* Called for each record as it is appended; R lives during the call. */
 typedef void (*sink_sim_append_fn)(void *arg, int64_t offset, const struct sink_record *r);
@@ -55,10 +61,15 @@ struct sink_sim *sink_sim_free(struct sink_sim *s);
 struct sink *sink_sim_sink(struct sink_sim *s);
 void sink_sim_set(struct sink_sim *s, const struct sink_sim_knobs *knobs);
 void sink_sim_watch(struct sink_sim *s, sink_sim_append_fn fn, void *arg);
+void sink_sim_watch_acked(struct sink_sim *s, sink_sim_acked_fn fn, void *arg);
 const struct sink_sim_counts *sink_sim_counts(const struct sink_sim *s);
 
-/* Makes the topic, or lets it grow.  Nobody else makes topics. */
+/* Makes the topic, or lets it grow; who asked about it is told.  Nobody else makes topics. */
 void sink_sim_topic(struct sink_sim *s, const char *name, int32_t partitions, uint32_t max_bytes);
+/* So many records at the end of a partition are gone: its replicas were not in sync after all. */
+void sink_sim_truncate(struct sink_sim *s, const char *name, int32_t partition, int64_t records);
+/* Kafka knows the topic no longer, and publications to it fail, until it is shown again. */
+void sink_sim_hide(struct sink_sim *s, const char *name, bool hidden);
 /* No broker answers: nothing is appended or reported until it is up again. */
 void sink_sim_down(struct sink_sim *s, bool down);
 /* The process that used the handle died: as rebuild(), but nobody hears of anything. */
@@ -76,6 +87,7 @@ void sink_sim_land(struct sink_sim *s, enum sink_sim_fate fate);
 void sink_sim_strand(struct sink_sim *s, size_t n, bool fatal);
 /* Another Kafka answers at this address: its cluster id is told anew. */
 void sink_sim_cluster(struct sink_sim *s, const char *id);
+int32_t sink_sim_partitions(const struct sink_sim *s, const char *topic);
 /* Records in a partition's log; 0 when there is none. */
 int64_t sink_sim_end(const struct sink_sim *s, const char *topic, int32_t partition);
 
