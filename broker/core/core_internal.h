@@ -348,7 +348,7 @@ void core_push(struct core *c, uint32_t index);
 void core_pump(struct core *c);
 void core_marks(struct core *c);
 /*
- * Has the watermark of every message's lane passed it, as far as JOURNALED (or memory) says?  What is
+ * Has the watermark of every message's lane passed it, JOURNALED or only in memory?  What is
  * forgotten before would be a number that recovery misses.
  */
 bool core_passed(const struct core *c, const struct row *row, bool journaled);

@@ -45,6 +45,21 @@ fault_text(enum fault f)
 	abort();
 }
 
+const char *
+sometimes_text(enum sometimes s)
+{
+	switch (s) {
+#define X(name, text)                                                                              \
+	case SOMETIMES_##name:                                                                     \
+		return text;
+		SOMETIMES_LIST(X)
+#undef X
+	case SOMETIMES_COUNT:
+		break;
+	}
+	abort();
+}
+
 uint32_t
 life_between(struct rng_sim *r, uint32_t low, uint32_t high)
 {
@@ -146,12 +161,60 @@ draw_producers(struct life *l)
 /* ---- what the broker says of itself --------------------------------------------------------- */
 
 static void
+hit(struct life *l, enum sometimes s, bool it)
+{
+	l->result->hit[s] |= it;
+}
+
+static void
+hit_transition(struct life *l, const struct note *n)
+{
+	bool parked = n->from == TXN_PARKED, half = n->event == TXN_HALF_SEND;
+
+	hit(l, SOMETIMES_PARKED, n->to == TXN_PARKED);
+	hit(l, SOMETIMES_PARKED_DECIDED, parked && n->to != TXN_PREPARED);
+	hit(l, SOMETIMES_PARKED_REPEATED, parked && half);
+	hit(l, SOMETIMES_REPEATED, n->from == TXN_PREPARED && half);
+	hit(l, SOMETIMES_RESUMED, n->event == TXN_RESUME);
+	hit(l, SOMETIMES_UNDELIVERABLE, n->to == TXN_UNDELIVERABLE);
+	hit(l, SOMETIMES_RETRIED, n->event == TXN_RETRY);
+	hit(l, SOMETIMES_DISCARDED, n->to == TXN_DISCARDED);
+}
+
+/* What the counters of one run of the daemon tell. */
+static void
+hit_counters(struct life *l)
+{
+	const struct core_stats *c = core_stats(loop_core(l->loop));
+	const struct journal_stats *j = journal_stats(loop_journal(l->loop));
+
+	hit(l, SOMETIMES_STALE, c->stale_answers > 0);
+	hit(l, SOMETIMES_REBUILT, relay_stats(loop_relay(l->loop))->rebuilds > 0);
+	hit(l, SOMETIMES_FULL, l->was_full);
+	hit(l, SOMETIMES_COLD, j->fetch_misses > 0);
+	hit(l, SOMETIMES_RECLAIMED, j->reclaimed > 0);
+	hit(l, SOMETIMES_COPIED, j->bytes_copied > 0);
+	hit(l, SOMETIMES_HALF_BUSY, c->half_sends[ANSWER_BUSY] > 0);
+	hit(l, SOMETIMES_HALF_DRAINING, c->half_sends[ANSWER_DRAINING] > 0);
+	hit(l, SOMETIMES_HALF_DECIDED, c->half_sends[ANSWER_DECIDED] > 0);
+	hit(l, SOMETIMES_HALF_UNKNOWN, c->half_sends[ANSWER_TOPIC_UNKNOWN] > 0);
+}
+
+static void
 on_note(void *arg, const struct note *n)
 {
 	struct life *l = arg;
 
-	if (n->kind == NOTE_TRANSITION)
+	if (n->kind == NOTE_TRANSITION) {
 		oracle_transition(l->oracle, n);
+		hit_transition(l, n);
+	}
+	hit(l, SOMETIMES_CONTRADICTED, n->kind == NOTE_CONTRADICTION);
+	hit(l, SOMETIMES_SILENT_GROUP, n->kind == NOTE_GROUP_SILENT);
+	hit(l, SOMETIMES_FROZEN, n->kind == NOTE_LANE_FROZEN);
+	hit(l, SOMETIMES_RESUMED_LANE, n->kind == NOTE_LANE_RESUMED);
+	hit(l, SOMETIMES_KEYS_FULL, n->kind == NOTE_KEYS_FULL);
+	hit(l, SOMETIMES_ANEW, n->kind == NOTE_TOPIC_ANEW);
 	if (n->kind == NOTE_RECORD_GONE)
 		oracle_fail(l->oracle,
 			    "I-9 %" PRId64 " messages that are owed left with their segment",
@@ -228,8 +291,10 @@ bury(struct life *l, bool power)
 	if (l->options->trace)
 		log_write(LOG_TRACE, power ? "---- power cut" : "---- killed", "crash=%" PRIu64,
 			  l->result->crashes);
-	if (l->loop)
+	if (l->loop) {
 		l->result->reclaimed += journal_stats(loop_journal(l->loop))->reclaimed;
+		hit_counters(l);
+	}
 	if (power)
 		disk_sim_crash(l->disk);
 	else
@@ -540,6 +605,7 @@ count_blows(struct life *l)
 				    : "I-7 an alarm that Kafka lost records, and it did not");
 	l->anew_owed = l->anew_told = false;
 	l->was_full |= journal_stats(loop_journal(l->loop))->full;
+	hit(l, SOMETIMES_DEFERRED, core_stats(loop_core(l->loop))->deferred > 0);
 }
 
 /* One step of the world; false when it is over, one way or the other. */
@@ -767,8 +833,13 @@ count(struct life *l)
 	r->checks = p->checks;
 	r->operations = w->done;
 	r->audits = w->audits;
-	if (l->loop)
+	hit(l, SOMETIMES_TORN, d->units_damaged > 0);
+	hit(l, SOMETIMES_DUPLICATE, o->duplicates > 0);
+	hit(l, SOMETIMES_DAMAGE_FOUND, e[FAULT_BIT_ROT] || e[FAULT_WRITE_LOST]);
+	if (l->loop) {
 		r->reclaimed += journal_stats(loop_journal(l->loop))->reclaimed;
+		hit_counters(l);
+	}
 }
 
 static bool

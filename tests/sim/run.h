@@ -69,6 +69,46 @@
 	X(LIMITS, "limits", "limits of memory are reached")                                        \
 	X(OPERATOR, "operator", "operators decide, check, resume, retry, discard")
 
+/* What ought to happen in some seed, or the worlds are too tame. */
+#define SOMETIMES_LIST(X)                                                                          \
+	X(PARKED, "parked")                                                                        \
+	X(PARKED_DECIDED, "decided while parked")                                                  \
+	X(PARKED_REPEATED, "half-sent again while parked")                                         \
+	X(RESUMED, "resumed by an operator")                                                       \
+	X(REPEATED, "half-sent again while undecided")                                             \
+	X(UNDELIVERABLE, "undeliverable")                                                          \
+	X(RETRIED, "retried by an operator")                                                       \
+	X(DISCARDED, "discarded by an operator")                                                   \
+	X(CONTRADICTED, "a second decision refused")                                               \
+	X(STALE, "an answer of an older generation")                                               \
+	X(SILENT_GROUP, "a group with nobody to ask")                                              \
+	X(FROZEN, "a lane frozen")                                                                 \
+	X(RESUMED_LANE, "a lane resumed")                                                          \
+	X(REBUILT, "the handle to Kafka rebuilt")                                                  \
+	X(KEYS_FULL, "memory for keys used up")                                                    \
+	X(FULL, "the journal full")                                                                \
+	X(COLD, "a body read back from the disk")                                                  \
+	X(RECLAIMED, "a segment reclaimed")                                                        \
+	X(COPIED, "a record copied forward")                                                       \
+	X(DEFERRED, "a request that waits")                                                        \
+	X(HALF_BUSY, "a half-send refused: busy")                                                  \
+	X(HALF_DRAINING, "a half-send refused: draining")                                          \
+	X(HALF_DECIDED, "a half-send refused: decided")                                            \
+	X(HALF_UNKNOWN, "a half-send refused: topic unknown")                                      \
+	X(ANEW, "the end of a log lost, and told")                                                 \
+	X(TORN, "a torn unit at a power cut")                                                      \
+	X(DUPLICATE, "a record twice in Kafka")                                                    \
+	X(DAMAGE_FOUND, "silent damage found at a start")
+
+enum sometimes {
+#define X(name, text) SOMETIMES_##name,
+	SOMETIMES_LIST(X)
+#undef X
+	SOMETIMES_COUNT
+};
+
+const char *sometimes_text(enum sometimes s);
+
 enum fault {
 #define X(name, word, text) FAULT_##name,
 	FAULT_LIST(X)
@@ -100,6 +140,7 @@ struct run_result {
 	uint64_t effective[FAULT_COUNT];
 	uint64_t crashes, halves, commits, rollbacks, checks, records, duplicates, reclaimed;
 	uint64_t operations, audits;
+	bool hit[SOMETIMES_COUNT];
 };
 
 void run_seed(const struct run_options *options, struct run_result *ret_result);

@@ -5,6 +5,7 @@
  *       [--dump]                  ... and the journal, when there is a violation
  *       [--messages N] [--steps N] [--without WORD,WORD]   smaller than it was drawn
  *   sim --seeds 1000 [--first 1]    a range
+ *   sim --hashes ...                the hash of each seed's trace, a line each
  *   sim --seconds 60 [--first 1]    as many as fit
  *   sim --expect-violation ...      exit 0 when one is found: for canaries
  *
@@ -24,6 +25,8 @@ struct totals {
 		records, duplicates, reclaimed;
 	int64_t virtual_ns;
 	uint64_t drawn[FAULT_COUNT], effective[FAULT_COUNT], seeds_effective[FAULT_COUNT];
+	uint64_t hit[SOMETIMES_COUNT];
+	uint64_t operations, audits;
 	uint64_t first_violation;
 	char violation[600];
 };
@@ -52,6 +55,10 @@ add(struct totals *t, const struct run_result *r)
 	t->duplicates += r->duplicates;
 	t->reclaimed += r->reclaimed;
 	t->virtual_ns += r->virtual_ns;
+	t->operations += r->operations;
+	t->audits += r->audits;
+	for (int i = 0; i < SOMETIMES_COUNT; i++)
+		t->hit[i] += r->hit[i];
 	for (int f = 0; f < FAULT_COUNT; f++) {
 		t->drawn[f] += r->drawn[f];
 		t->effective[f] += r->effective[f];
@@ -65,23 +72,33 @@ print_totals(const struct totals *t, int64_t took_ns)
 	double seconds = (double)took_ns / 1e9;
 	double cpu = (double)clock() / CLOCKS_PER_SEC;
 
-	printf("{\"seeds\":%" PRIu64
-	       ",\"seconds\":%.1f,\"cpu_seconds\":%.1f,\"seeds_per_cpu_s\":%.1f,"
-	       "\"virtual_to_real\":%.0f,"
-	       "\"events_per_seed\":%.0f,\"crashes\":%" PRIu64 ",\"halves\":%" PRIu64
-	       ",\"commits\":%" PRIu64 ",\"rollbacks\":%" PRIu64 ",\"checks\":%" PRIu64
-	       ",\"records\":%" PRIu64 ",\"duplicates\":%" PRIu64 ",\"segments_reclaimed\":%" PRIu64
-	       ",\"violations\":%" PRIu64 "}\n",
-	       t->seeds, seconds, cpu, (double)t->seeds / cpu,
-	       (double)t->virtual_ns / 1e9 / seconds,
-	       (double)t->events / (double)(t->seeds ? t->seeds : 1), t->crashes, t->halves,
-	       t->commits, t->rollbacks, t->checks, t->records, t->duplicates, t->reclaimed,
-	       t->violations);
 	for (int f = 0; f < FAULT_COUNT; f++)
 		printf("  %-46s drawn by %6" PRIu64 "  took effect in %6" PRIu64 "  times %8" PRIu64
 		       "\n",
 		       fault_text((enum fault)f), t->drawn[f], t->seeds_effective[f],
 		       t->effective[f]);
+	for (int i = 0; i < SOMETIMES_COUNT; i++)
+		printf("  sometimes: %-38s in %6" PRIu64 "\n", sometimes_text((enum sometimes)i),
+		       t->hit[i]);
+	printf("{\"seeds\":%" PRIu64
+	       ",\"seconds\":%.1f,\"cpu_seconds\":%.1f,\"seeds_per_cpu_s\":%.1f,"
+	       "\"virtual_s\":%.0f,\"virtual_to_real\":%.0f,\"events\":%" PRIu64
+	       ",\"events_per_seed\":%.0f,\"crashes\":%" PRIu64 ",\"halves\":%" PRIu64
+	       ",\"commits\":%" PRIu64 ",\"rollbacks\":%" PRIu64 ",\"checks\":%" PRIu64
+	       ",\"records\":%" PRIu64 ",\"duplicates\":%" PRIu64 ",\"segments_reclaimed\":%" PRIu64
+	       ",\"operations\":%" PRIu64 ",\"audit_records\":%" PRIu64 ",\"violations\":%" PRIu64,
+	       t->seeds, seconds, cpu, (double)t->seeds / cpu, (double)t->virtual_ns / 1e9,
+	       (double)t->virtual_ns / 1e9 / cpu, t->events,
+	       (double)t->events / (double)(t->seeds ? t->seeds : 1), t->crashes, t->halves,
+	       t->commits, t->rollbacks, t->checks, t->records, t->duplicates, t->reclaimed,
+	       t->operations, t->audits, t->violations);
+	for (int f = 0; f < FAULT_COUNT; f++)
+		printf("%s\"%s\":[%" PRIu64 ",%" PRIu64 "]", f ? "," : ",\"effective\":{",
+		       fault_word((enum fault)f), t->seeds_effective[f], t->effective[f]);
+	for (int i = 0; i < SOMETIMES_COUNT; i++)
+		printf("%s\"%s\":%" PRIu64, i ? "," : "},\"sometimes\":{",
+		       sometimes_text((enum sometimes)i), t->hit[i]);
+	printf("}}\n");
 }
 
 /* A check that cannot fail is a defect: with enough seeds every class must have struck. */
@@ -99,9 +116,11 @@ vacuous(const struct totals *t)
 			empty = true;
 		}
 	}
-	if (!t->reclaimed || !t->checks || !t->rollbacks || !t->duplicates) {
-		printf("vacuous: no segment reclaimed, no check, no rollback or no duplicate\n");
-		empty = true;
+	for (int i = 0; i < SOMETIMES_COUNT; i++) {
+		if (!t->hit[i]) {
+			printf("vacuous: never %s\n", sometimes_text((enum sometimes)i));
+			empty = true;
+		}
 	}
 	return empty;
 }
@@ -238,7 +257,7 @@ main(int argc, char **argv)
 	struct run_options o = { .messages = 180 };
 	struct totals t = { 0 };
 	uint64_t seeds = 0, seconds = 0, first = 1, messages = o.messages, one = 0, keep_going = 0;
-	bool expect = false, single = false;
+	bool expect = false, single = false, hashes = false;
 	int64_t begun = real_ns();
 
 	/* Each life of a broker has large tables, hardly used: zeroed pages instead of zeroing. */
@@ -250,6 +269,8 @@ main(int argc, char **argv)
 			o.trace = true;
 		else if (strcmp(argv[i], "--hash") == 0)
 			o.hash = true;
+		else if (strcmp(argv[i], "--hashes") == 0)
+			o.hash = hashes = true;
 		else if (strcmp(argv[i], "--dump") == 0)
 			o.dump = true;
 		else if (strcmp(argv[i], "--expect-violation") == 0)
@@ -284,6 +305,8 @@ main(int argc, char **argv)
 		running = o.seed;
 		run_seed(&o, &r);
 		add(&t, &r);
+		if (hashes)
+			printf("seed %" PRIu64 " hash %016" PRIx64 "\n", o.seed, r.trace_hash);
 		if (single)
 			printf("seed %" PRIu64 ": %" PRIu64 " steps, %" PRIu64
 			       " events, trace hash %016" PRIx64 "\n",
