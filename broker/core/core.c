@@ -330,6 +330,12 @@ core_clock(struct core *c, int64_t now_ns, uint64_t wall_ms)
 bool
 core_in_window(const struct core *c, const struct row *row)
 {
+	return c->now_ns < c->settled_ns || core_lately(c, row);
+}
+
+bool
+core_lately(const struct core *c, const struct row *row)
+{
 	if (row->decided_ms > c->wall_ms)
 		return c->now_ns < c->back_until_ns;
 	return c->wall_ms - row->decided_ms < c->conf.idempotency_window_ms + c->jumped_ms;

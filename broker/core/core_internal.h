@@ -280,6 +280,8 @@ void core_settled(struct core *c, uint32_t index);
  * make the window longer.
  */
 bool core_in_window(const struct core *c, const struct row *row);
+/* The same by the clocks alone, which may have done anything while we were down. */
+bool core_lately(const struct core *c, const struct row *row);
 /* Takes the row out of the timers or the overdue list, wherever it is. */
 void core_untime(struct core *c, uint32_t index);
 void core_time(struct core *c, uint32_t index);

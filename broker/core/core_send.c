@@ -236,8 +236,7 @@ repeat(struct core *c, uint32_t index, const struct half_request *r)
 	case TXN_DISCARDED:
 		if (r->again.lo && gid_eq(r->again, table_gid(&c->table, row)))
 			return false; /* the same object, sent on purpose */
-		/* While we were down the wall clock may have done anything: assume the best. */
-		if (plain && r->plain && !core_in_window(c, row) && c->now_ns >= c->settled_ns)
+		if (plain && r->plain && !core_in_window(c, row))
 			return false;
 		if (row->body != body_bits(&r->half)) {
 			refuse_row(c, r->to, row, ANSWER_KEY_REUSED,
@@ -257,10 +256,15 @@ repeat(struct core *c, uint32_t index, const struct half_request *r)
 
 /* ---- history --------------------------------------------------------------------------------- */
 
-/* The oldest of the history, if it may be forgotten now. */
+/*
+ * The oldest of the history, if it may be forgotten now.  PRESSED: memory is used up.  Then the
+ * clocks are believed even after a start, or a busy daemon would refuse half-sends for a window.
+ */
 static uint32_t
-history_oldest(const struct core *c, uint64_t keep_ms)
+history_oldest(const struct core *c, uint64_t keep_ms, bool pressed)
 {
+	bool in_window;
+
 	const struct row *row;
 
 	if (c->history.head == ROW_NONE)
@@ -268,7 +272,8 @@ history_oldest(const struct core *c, uint64_t keep_ms)
 	row = core_row(c, c->history.head);
 	if ((row->flags & (ROW_PENDING | ROW_WAITED)) || !core_passed(c, row, true))
 		return ROW_NONE;
-	if (core_in_window(c, row) && !CANARY(KEY_FORGOTTEN_IN_WINDOW))
+	in_window = pressed ? core_lately(c, row) : core_in_window(c, row);
+	if (in_window && !CANARY(KEY_FORGOTTEN_IN_WINDOW))
 		return ROW_NONE;
 	/* One from the future was decided before the clock was set back: its age is unknown. */
 	if (row->decided_ms <= c->wall_ms && row->decided_ms + keep_ms >= c->wall_ms)
@@ -298,7 +303,7 @@ bool
 core_keys_room(struct core *c)
 {
 	while (history_bytes(c) >= c->conf.keys_bytes) {
-		uint32_t oldest = history_oldest(c, 0);
+		uint32_t oldest = history_oldest(c, 0, true);
 
 		if (oldest == ROW_NONE)
 			return false;
@@ -312,7 +317,7 @@ core_trim(struct core *c)
 {
 	/* Bounded: after a pause there may be millions. */
 	for (int i = 0; i < 4096; i++) {
-		uint32_t oldest = history_oldest(c, c->conf.history_retention_ms);
+		uint32_t oldest = history_oldest(c, c->conf.history_retention_ms, false);
 
 		if (oldest == ROW_NONE)
 			break;

@@ -379,7 +379,9 @@ on_end_answer(struct producers *p, struct producer *one, struct job *j,
 		job_over(j);
 		j->message = message;
 		j->again = true;
-		send_half(p, one, j);
+		j->state = JOB_SENDING;
+		j->due_ns =
+			p->now_ns + (int64_t)rng_sim_below(&p->rng, (uint64_t)p->knobs.again_ns);
 		return;
 	}
 	job_over(j);
@@ -581,7 +583,7 @@ job_step(struct producers *p, struct producer *one, struct job *j)
 		if (j->due_ns > p->now_ns)
 			return false;
 		p->counts.timeouts++;
-		if (j->again || j->tries >= TRIES_MAX)
+		if (j->again ? j->tries > 0 : j->tries >= TRIES_MAX)
 			job_over(j);
 		else
 			send_half(p, one, j);

@@ -130,6 +130,7 @@ draw_producers(struct life *l)
 		.slow_ns = between(l, 1, 15) * NS_PER_S,
 		.fenced_permille = between(l, 0, 1000),
 		.ends_may_wait = drawn[FAULT_LIMITS] || drawn[FAULT_NO_MEMORY],
+		.again_ns = (int64_t)l->conf.core.idempotency_window_ms * NS_PER_MS * 5 / 4,
 		.timeout_ns = 3 * NS_PER_S,
 	};
 
@@ -761,6 +762,18 @@ print_tail(const struct life *l)
 		printf("    %s\n", l->tail[i % ARRAY_LEN(l->tail)]);
 }
 
+/* How long a committed key is remembered for certain. */
+static int64_t
+window_ns(const struct life *l)
+{
+	int64_t window_ns = (int64_t)l->conf.core.idempotency_window_ms * NS_PER_MS;
+
+	/* Short of memory, a restart has only the clock to tell which keys are the oldest. */
+	if (l->result->drawn[FAULT_LIMITS])
+		return 0;
+	return l->drift_permille ? window_ns * 8 / 10 : window_ns;
+}
+
 static void
 build(struct life *l)
 {
@@ -782,7 +795,7 @@ build(struct life *l)
 	sink_sim_watch(l->sink, on_append, l);
 	sink_sim_watch_acked(l->sink, on_acked, l);
 	oracle_set_shown(l->oracle, shown, l);
-	oracle_set_window(l->oracle, (int64_t)l->conf.core.idempotency_window_ms * NS_PER_MS);
+	oracle_set_window(l->oracle, window_ns(l));
 	life_pass(l, 0);
 	log_redirect(trace_clock, trace_line, l);
 	log_setup(l->options->trace || l->options->hash || l->options->tail ? LOG_TRACE : LOG_ERROR,
