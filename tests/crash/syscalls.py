@@ -144,7 +144,7 @@ class Script:
 		self.end(gid, "commit")
 		self.end(gid, "commit")
 		self.end(gid, "rollback")
-		for _ in range(12):		# the segment is full, and the next one begun
+		for _ in range(17):		# the segment is full, and the next one begun
 			self.both("rollback", body=bytes(BIG))
 		for old in list(self.truth)[:3]:	# from before the start
 			self.end(old, self.truth[old])
@@ -166,7 +166,7 @@ class Sweep:
 	def daemon(self, data):
 		return lab.Daemon(self.args.daemon, self.folder / "daemon", kafka__bootstrap__servers=self.kafka.address,
 				  kafka__max__in__flight=1, listen__address=self.address, data__dir=data, limits__message="256KiB",
-				  journal__segment="2MiB", journal__quota="16MiB", check__immunity="100ms", check__interval="100ms",
+				  journal__segment="3MiB", journal__quota="24MiB", check__immunity="100ms", check__interval="100ms",
 				  check__backoff="1", check__max="1000000", idempotency__window="1h")
 
 	def prepare(self):
