@@ -106,6 +106,16 @@ may_ask(const struct core *c)
 	return c->check_tokens >= 1 && c->asks_fetching < LIMIT_TURN_CHECKS;
 }
 
+#define ASKED_SEQ_BITS 52
+
+/* What the body is fetched for: this half message, as it was half-sent last. */
+static uint64_t
+asked(const struct row *row)
+{
+	return (uint64_t)row->txn.generation << ASKED_SEQ_BITS |
+	       (row->txn.seq & ((UINT64_C(1) << ASKED_SEQ_BITS) - 1));
+}
+
 /* The first overdue row of the group that is ready.  The body may have to come from the disk. */
 static void
 ask_first(struct core *c, uint32_t group)
@@ -132,7 +142,7 @@ ask_first(struct core *c, uint32_t group)
 	core_apply(c, index, &step, TXN_TIMER);
 	core_time(c, index);
 	c->check_tokens -= 1;
-	err = c->ports.fetch(c->arg, row_place(row), FETCH_CHECK | row->txn.seq, &half);
+	err = c->ports.fetch(c->arg, row_place(row), FETCH_CHECK | asked(row), &half);
 	if (err == ERR_AGAIN)
 		c->asks_fetching++;
 	else if (err == 0)
@@ -172,17 +182,20 @@ core_ask_due_ns(const struct core *c)
 }
 
 void
-core_check_fetched(struct core *c, uint64_t seq, const struct half *half)
+core_check_fetched(struct core *c, uint64_t which, const struct half *half)
 {
-	uint32_t index = table_find(&c->table, seq);
+	uint32_t index = half ? table_find(&c->table, half->gid.lo) : ROW_NONE;
 	struct row *row;
 
-	CHECK(c->asks_fetching > 0, seq);
+	CHECK(c->asks_fetching > 0, which);
 	c->asks_fetching--;
-	if (index == ROW_NONE || !half)
+	if (index == ROW_NONE)
 		return;
 	row = core_row(c, index);
 	if (!row_undecided(row) || (row->flags & (ROW_PENDING | ROW_OVERDUE)))
+		return;
+	/* Half-sent again meanwhile: its local transaction begins now, and is immune. */
+	if (which != asked(row))
 		return;
 	if (!ask(c, index, half)) { /* they left meanwhile: the next one who comes is asked */
 		core_untime(c, index);

@@ -340,7 +340,7 @@ void core_due(struct core *c);
 void core_ask(struct core *c);
 /* When the bucket of check.rate has the next token, if that is what is missing. */
 int64_t core_ask_due_ns(const struct core *c);
-void core_check_fetched(struct core *c, uint64_t seq, const struct half *half);
+void core_check_fetched(struct core *c, uint64_t which, const struct half *half);
 
 /* ---- core_publish.c -------------------------------------------------------------------------- */
 
