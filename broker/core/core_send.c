@@ -196,6 +196,19 @@ repeat_undecided(struct core *c, uint32_t index, const struct half_request *r)
 	core_pend(c, &p, core_append(c, &e));
 }
 
+/*
+ * The immunity is for the local transaction, which begins with the answer: what the disk took comes
+ * on top.
+ */
+static int64_t
+from_now(const struct core *c, const struct pending *p, int64_t due_ns)
+{
+	int64_t later_ns;
+
+	return __builtin_add_overflow(due_ns, c->now_ns - p->began_ns, &later_ns) ? due_ns
+										  : later_ns;
+}
+
 void
 core_generation_durable(struct core *c, const struct pending *p)
 {
@@ -203,6 +216,7 @@ core_generation_durable(struct core *c, const struct pending *p)
 	struct txn_step step = { TXN_OK, TXN_NOTHING, p->next };
 
 	core_untime(c, p->row);
+	step.next.due_ns = from_now(c, p, step.next.due_ns);
 	core_apply(c, p->row, &step, TXN_HALF_SEND);
 	core_time(c, p->row);
 	core_settled(c, p->row);
@@ -546,6 +560,7 @@ core_half_durable(struct core *c, const struct pending *p)
 		core_push(c, p->row);
 	} else {
 		c->groups.groups[row->group].waiting++;
+		row->txn.due_ns = from_now(c, p, row->txn.due_ns);
 		core_time(c, p->row);
 	}
 	accept_row(c, p->to, row);
