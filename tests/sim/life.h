@@ -11,6 +11,7 @@
 #include "sim/oracle.h"
 #include "sim/producers.h"
 #include "sim/run.h"
+#include "sim/schedule.h"
 #include "sim/sink_sim.h"
 #include "world/loop.h"
 
@@ -29,6 +30,7 @@ struct life {
 	struct oracle *oracle;
 	struct producers *producers;
 	struct operators *operators;
+	struct schedule *schedule;
 	struct loop_conf conf;
 	struct loop *loop;
 	struct net_sim_knobs net_knobs;

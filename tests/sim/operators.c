@@ -8,6 +8,7 @@
 #include "base/hash.h"
 #include "base/log.h"
 #include "sim/reader.h"
+#include "sim/schedule.h"
 #include "world/loop.h"
 
 #define REASON "order "
@@ -32,6 +33,7 @@ struct audit {
 struct operators {
 	struct oracle *oracle;
 	struct disk_sim *disk;
+	struct schedule *schedule;
 	struct rng_sim rng;
 	struct order *orders;
 	uint32_t order_count, order_room;
@@ -64,6 +66,12 @@ operators_free(struct operators *o)
 	mem_free(o->audits);
 	mem_free(o);
 	return NULL;
+}
+
+void
+operators_tell(struct operators *o, struct schedule *schedule)
+{
+	o->schedule = schedule;
 }
 
 /* ---- orders -------------------------------------------------------------------------------- */
@@ -161,6 +169,8 @@ done(struct operators *o, struct order *order)
 		oracle_decide_ok(o->oracle, order->op.gid, VERDICT_ROLLBACK);
 	if (order->op.verb == VERB_DISCARD)
 		oracle_discarded(o->oracle, order->op.gid);
+	if (order->op.verb == VERB_CHECK)
+		schedule_ordered(o->schedule, order->op.gid);
 	operators_audit(o); /* the answer leaves now: what it rests on is durable by now */
 	if (order->certain && !order->number && !o->blind && !disk_sim_stopped(o->disk))
 		oracle_fail(o->oracle,

@@ -17,6 +17,9 @@ struct operators;
 
 struct operators *operators_new(struct oracle *oracle, struct disk_sim *disk, uint64_t seed);
 struct operators *operators_free(struct operators *o);
+struct schedule;
+/* Who must hear of checks that were ordered. */
+void operators_tell(struct operators *o, struct schedule *schedule);
 /* In the next turn somebody does something to some transaction. */
 void operators_act(struct operators *o, struct core *core);
 /* The hooks of the loop. */

@@ -13,7 +13,7 @@
 #define START_WALL_MS  INT64_C(1767225600000)
 #define STEPS_MAX      60000  /* of the phase of faults */
 #define HEAL_STEPS_MAX 400000 /* of the phase of healing, which has a bound in time too */
-#define HEAL_NS        (3 * 3600 * NS_PER_S)
+#define HEAL_NS        (15 * 60 * NS_PER_S)
 
 const char *
 fault_word(enum fault f)
@@ -210,6 +210,7 @@ on_note(void *arg, const struct note *n)
 		oracle_transition(l->oracle, n);
 		hit_transition(l, n);
 	}
+	schedule_note(l->schedule, n, l->clock.now_ns);
 	hit(l, SOMETIMES_CONTRADICTED, n->kind == NOTE_CONTRADICTION);
 	hit(l, SOMETIMES_SILENT_GROUP, n->kind == NOTE_GROUP_SILENT);
 	hit(l, SOMETIMES_FROZEN, n->kind == NOTE_LANE_FROZEN);
@@ -289,6 +290,7 @@ bury(struct life *l, bool power)
 	l->result->crashes++;
 	oracle_crashed(l->oracle);
 	operators_crashed(l->operators);
+	schedule_crashed(l->schedule);
 	if (l->options->trace)
 		log_write(LOG_TRACE, power ? "---- power cut" : "---- killed", "crash=%" PRIu64,
 			  l->result->crashes);
@@ -788,6 +790,8 @@ build(struct life *l)
 	l->oracle = oracle_new();
 	l->operators = operators_new(l->oracle, l->disk, rng_sim_next(&l->rng));
 	draw_conf(l);
+	l->schedule = schedule_new(&l->conf.core.policy, l->oracle);
+	operators_tell(l->operators, l->schedule);
 	faults_draw(l);
 	draw_producers(l);
 	net_sim_set(l->net, &l->net_knobs);
@@ -910,6 +914,7 @@ run_seed(const struct run_options *options, struct run_result *ret_result)
 	memory_sim_fail(0, 0);
 	producers_free(l.producers);
 	operators_free(l.operators);
+	schedule_free(l.schedule);
 	oracle_free(l.oracle);
 	sink_sim_free(l.sink);
 	disk_sim_disk(l.disk)->ops->free(disk_sim_disk(l.disk));
