@@ -61,6 +61,8 @@ static const struct odds {
 	{ FAULT_PRODUCER_ODD, 600, 0, 0 },
 	{ FAULT_PRODUCER_FLIP, 120, 0, 0 },
 	{ FAULT_STRANGER, 150, 0, 0 },
+	{ FAULT_CONSUMER_CRASH, 250, 0, 0 },
+	{ FAULT_REBALANCE, 250, 0, 0 },
 	{ FAULT_CLOCK_JUMP, 150, 5, 50 },
 	{ FAULT_CLOCK_YEARS, 120, 5, 30 },
 	{ FAULT_CLOCK_DOWN, 250, 0, 0 },
@@ -188,6 +190,17 @@ faults_draw(struct life *l)
 	draw_net(l);
 	draw_kafka(l);
 	draw_limits(l);
+	consumers_set(l->consumers,
+		      &(struct consumers_knobs){
+			      .crash_permille = drawn(l, FAULT_CONSUMER_CRASH)
+							? roll(l, FAULT_CONSUMER_CRASH, 5, 200)
+							: 0,
+			      .rebalance_permille = drawn(l, FAULT_REBALANCE)
+							    ? roll(l, FAULT_REBALANCE, 5, 200)
+							    : 0,
+			      .ack_permille = life_between(&l->rng, 50, 600),
+			      .forget_permille = life_between(&l->rng, 0, 30),
+		      });
 	if (drawn(l, FAULT_CLOCK_DRIFT))
 		l->drift_permille = (int32_t)roll(l, FAULT_CLOCK_DRIFT, 0, 200) - 100;
 	if (drawn(l, FAULT_CLOCK_COARSE))
@@ -294,8 +307,8 @@ truncate_topic(struct life *l)
 {
 	uint32_t topic = roll(l, FAULT_KAFKA_TRUNCATES, 0, l->topics - 1);
 	int32_t partition;
+	int64_t end, records;
 	char name[16];
-	int64_t end;
 
 	snprintf(name, sizeof(name), "topic%" PRIu32, topic);
 	partition = (int32_t)rng_sim_below(&l->dice[FAULT_KAFKA_TRUNCATES],
@@ -303,9 +316,10 @@ truncate_topic(struct life *l)
 	end = sink_sim_end(l->sink, name, partition);
 	if (end == 0)
 		return;
-	sink_sim_truncate(l->sink, name, partition,
-			  1 + (int64_t)rng_sim_below(&l->dice[FAULT_KAFKA_TRUNCATES],
-						     (uint64_t)min_i64(end, 5)));
+	records = 1 + (int64_t)rng_sim_below(&l->dice[FAULT_KAFKA_TRUNCATES],
+					     (uint64_t)min_i64(end, 5));
+	sink_sim_truncate(l->sink, name, partition, records);
+	consumers_truncate(l->consumers, str_of(name), partition, records);
 	l->result->effective[FAULT_KAFKA_TRUNCATES]++;
 }
 
@@ -421,6 +435,8 @@ strike(struct life *l, enum fault f)
 	case FAULT_PRODUCER_ODD:
 	case FAULT_PRODUCER_FLIP:
 	case FAULT_STRANGER:
+	case FAULT_CONSUMER_CRASH:
+	case FAULT_REBALANCE:
 	case FAULT_CLOCK_DOWN:
 	case FAULT_CLOCK_DRIFT:
 	case FAULT_CLOCK_COARSE:

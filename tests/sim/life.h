@@ -5,6 +5,7 @@
 #define LIFE_H
 
 #include "sim/clock_sim.h"
+#include "sim/consumers.h"
 #include "sim/disk_sim.h"
 #include "sim/net_sim.h"
 #include "sim/operators.h"
@@ -29,6 +30,7 @@ struct life {
 	struct sink_sim *sink;
 	struct oracle *oracle;
 	struct producers *producers;
+	struct consumers *consumers;
 	struct operators *operators;
 	struct schedule *schedule;
 	struct loop_conf conf;

@@ -263,6 +263,7 @@ on_append(void *arg, int64_t offset, const struct sink_record *rec)
 	struct life *l = arg;
 
 	oracle_kafka(l->oracle, offset, rec);
+	consumers_record(l->consumers, rec);
 }
 
 static void
@@ -625,6 +626,7 @@ step(struct life *l)
 	if (!l->loop)
 		return false;
 	producers_step(l->producers, l->now_ns);
+	consumers_step(l->consumers);
 	net_sim_advance(l->net, l->now_ns);
 	err = loop_turn(l->loop, 0);
 	notice_mislaid(l);
@@ -764,6 +766,25 @@ print_tail(const struct life *l)
 		printf("    %s\n", l->tail[i % ARRAY_LEN(l->tail)]);
 }
 
+/* What the broker may still publish for the first time: undecided, or committed and unpublished. */
+static bool
+oldest_unpublished(void *arg, struct gid *ret_low)
+{
+	static struct list_page page; /* large, and one thread */
+	struct life *l = arg;
+	struct list_query q = { .limit = 1,
+				.states = 1u << TXN_PREPARED | 1u << TXN_PARKED |
+					  1u << TXN_COMMITTED | 1u << TXN_UNDELIVERABLE };
+
+	if (!l->loop)
+		return false;
+	core_list(loop_core(l->loop), &q, &page);
+	if (!page.count)
+		return false;
+	*ret_low = page.rows[0].gid;
+	return true;
+}
+
 /* How long a committed key is remembered for certain. */
 static int64_t
 window_ns(const struct life *l)
@@ -789,6 +810,8 @@ build(struct life *l)
 	l->sink = sink_sim_new(rng_sim_next(&l->rng));
 	l->oracle = oracle_new();
 	l->operators = operators_new(l->oracle, l->disk, rng_sim_next(&l->rng));
+	l->consumers = consumers_new(l->oracle, hash_u64(l->options->seed ^ 77));
+	consumers_ask(l->consumers, oldest_unpublished, l);
 	draw_conf(l);
 	l->schedule = schedule_new(&l->conf.core.policy, l->oracle);
 	operators_tell(l->operators, l->schedule);
@@ -815,6 +838,7 @@ count(struct life *l)
 	const struct oracle_counts *o = oracle_counts(l->oracle);
 	const struct producers_counts *p = producers_counts(l->producers);
 	const struct operators_counts *w = operators_counts(l->operators);
+	const struct consumers_counts *s = consumers_counts(l->consumers);
 	struct run_result *r = l->result;
 	uint64_t *e = r->effective;
 
@@ -837,10 +861,14 @@ count(struct life *l)
 	e[FAULT_PRODUCER_ODD] = p->odd;
 	e[FAULT_PRODUCER_FLIP] = p->flips;
 	e[FAULT_STRANGER] = p->strangers;
+	e[FAULT_CONSUMER_CRASH] = s->crashes;
+	e[FAULT_REBALANCE] = s->rebalances;
+	hit(l, SOMETIMES_LATE, s->late > 0);
+	hit(l, SOMETIMES_QUARANTINED, s->quarantined > 0);
 	e[FAULT_CLOCK_COARSE] = r->drawn[FAULT_CLOCK_COARSE] ? r->steps : 0;
 	e[FAULT_LIMITS] = r->drawn[FAULT_LIMITS] ? p->busy : 0;
 	e[FAULT_OPERATOR] = w->done;
-	r->events = n->sends + d->steps + k->published + p->checks + w->orders;
+	r->events = n->sends + d->steps + k->published + p->checks + w->orders + s->delivered;
 	r->virtual_ns = l->now_ns - START_NS;
 	r->halves = o->halves_ok;
 	r->commits = o->commits_ok;
@@ -889,8 +917,10 @@ run_seed(const struct run_options *options, struct run_result *ret_result)
 		life_restart(&l, true, false); /* nothing may come back, nothing be missing */
 		if (l.loop)
 			heal(&l);
-		if (!l.detected)
+		if (!l.detected) {
 			oracle_final(l.oracle);
+			consumers_final(l.consumers);
+		}
 	}
 	if (alive(&l))
 		operators_audit(l.operators);
@@ -914,6 +944,7 @@ run_seed(const struct run_options *options, struct run_result *ret_result)
 	memory_sim_fail(0, 0);
 	producers_free(l.producers);
 	operators_free(l.operators);
+	consumers_free(l.consumers);
 	schedule_free(l.schedule);
 	oracle_free(l.oracle);
 	sink_sim_free(l.sink);

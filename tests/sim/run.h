@@ -60,6 +60,8 @@
 	X(PRODUCER_ODD, "producer-odd", "silent, late, repeated answers")                          \
 	X(PRODUCER_FLIP, "producer-flip", "a producer contradicts itself")                         \
 	X(STRANGER, "stranger", "another group decides, with the right tokens")                    \
+	X(CONSUMER_CRASH, "consumer-crash", "a consumer dies before or behind its commit")         \
+	X(REBALANCE, "rebalance", "a partition changes hands in the middle of a batch")            \
 	X(CLOCK_JUMP, "clock-jump", "the wall clock jumps by an hour")                             \
 	X(CLOCK_YEARS, "clock-years", "the wall clock jumps by years")                             \
 	X(CLOCK_DOWN, "clock-down", "the wall clock jumps while the daemon is down")               \
@@ -98,6 +100,8 @@
 	X(ANEW, "the end of a log lost, and told")                                                 \
 	X(TORN, "a torn unit at a power cut")                                                      \
 	X(DUPLICATE, "a record twice in Kafka")                                                    \
+	X(LATE, "a message applied behind later ones, by its gap")                                 \
+	X(QUARANTINED, "a repetition older than a dedup table remembers")                          \
 	X(DAMAGE_FOUND, "silent damage found at a start")
 
 enum sometimes {
