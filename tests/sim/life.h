@@ -61,6 +61,8 @@ struct life {
 	bool draining;
 	int64_t drained_ns;	/* give up waiting then */
 	uint64_t reclaimed_seen;
+	uint64_t durable_seen, oldest_seen;
+	uint64_t starts; /* since the journal was last within its quota */
 	bool was_full;		/* the journal, in this run of the daemon                 */
 	bool allocating, mislaying; /* such a blow is prepared and has not fallen */
 	/* The largest offset that the living broker was told, by topic and partition. */

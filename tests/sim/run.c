@@ -315,6 +315,7 @@ bury(struct life *l, bool power)
 	l->anew_owed = l->anew_told = false;
 	l->excused = false;
 	l->was_full = false;
+	l->durable_seen = 0;
 	l->draining = false;
 	l->watchdog_ns = 0;
 	memory_sim_fail(0, 0);
@@ -360,6 +361,7 @@ start(struct life *l, struct journal_fault *ret_fault)
 
 	if (err)
 		l->loop = NULL;
+	l->starts++;
 	return err;
 }
 
@@ -594,6 +596,34 @@ notice_mislaid(struct life *l)
 	l->mislaying = d->lose_write || d->stray_write;
 }
 
+/*
+ * I-9: never more than the quota and the segment that each start opens, until there was time to give
+ * one up; segments leave oldest first.
+ * I-10: positions never go back within one run of the daemon.
+ */
+static void
+check_journal(struct life *l)
+{
+	const struct journal_stats *j = journal_stats(loop_journal(l->loop));
+	uint64_t bytes = (j->segments + j->spares) * l->conf.journal.segment_bytes;
+
+	l->was_full |= j->full;
+	if (bytes <= j->quota_bytes && j->reclaimed)
+		l->starts = 1;
+	if (bytes > j->quota_bytes + l->starts * l->conf.journal.segment_bytes)
+		oracle_fail(l->oracle,
+			    "I-9 the journal has %" PRIu64 " bytes, and %" PRIu64 " to use", bytes,
+			    j->quota_bytes);
+	if (j->durable_lsn < l->durable_seen || j->oldest_segment < l->oldest_seen ||
+	    j->oldest_segment > l->oldest_seen + 1)
+		oracle_fail(l->oracle,
+			    "I-10 durable up to %" PRIu64 ", before %" PRIu64
+			    "; oldest segment %" PRIu64 ", before %" PRIu64,
+			    j->durable_lsn, l->durable_seen, j->oldest_segment, l->oldest_seen);
+	l->durable_seen = j->durable_lsn;
+	l->oldest_seen = j->oldest_segment;
+}
+
 static void
 count_blows(struct life *l)
 {
@@ -608,7 +638,9 @@ count_blows(struct life *l)
 				    ? "I-7 Kafka lost acknowledged records, and nobody was told"
 				    : "I-7 an alarm that Kafka lost records, and it did not");
 	l->anew_owed = l->anew_told = false;
-	l->was_full |= journal_stats(loop_journal(l->loop))->full;
+	if (!l->durable_seen) /* the first turn of this run */
+		l->oldest_seen = journal_stats(loop_journal(l->loop))->oldest_segment;
+	check_journal(l);
 	hit(l, SOMETIMES_DEFERRED, core_stats(loop_core(l->loop))->deferred > 0);
 }
 
