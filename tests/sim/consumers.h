@@ -2,11 +2,12 @@
  * consumers.h -- those who read Kafka's log, each with a dedup table in a database of its own.
  *
  * Two of them, one for each kind of table that Escrow's headers allow: a row for each message
- * (escrow-id), and a row for each partition and journal with a table of gaps (escrow-seq).  Claim and
- * effect are one transaction; the offset is committed afterwards.  Their processes crash before the
- * commit and between it and the offset, are rebalanced in the middle of a batch, and go on as zombies.
- * However often a message is delivered, it has exactly one effect in each (I-7b).  The first forgets
- * rows below a watermark, and quarantines what is older: never applied again, never passed over (I-15).
+ * (escrow-id), and a row for each partition and journal with a table of gaps (escrow-seq).  Claim
+ * and effect are one transaction; the offset is committed afterwards.  Their processes crash before
+ * the commit and between it and the offset, lose a partition in the middle of a batch, and go on as
+ * zombies.  However often a message is delivered, it has exactly one effect in each (I-7b).  The
+ * first forgets rows below a watermark, and quarantines what is older: never applied again, never
+ * passed over (I-15).
  */
 #ifndef CONSUMERS_H
 #define CONSUMERS_H

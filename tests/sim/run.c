@@ -597,8 +597,8 @@ notice_mislaid(struct life *l)
 }
 
 /*
- * I-9: never more than the quota and the segment that each start opens, until there was time to give
- * one up; segments leave oldest first.
+ * I-9: never more than the quota, and the segment that each start opens, until there was time to
+ * give one up; segments leave oldest first.
  * I-10: positions never go back within one run of the daemon.
  */
 static void
@@ -798,7 +798,7 @@ print_tail(const struct life *l)
 		printf("    %s\n", l->tail[i % ARRAY_LEN(l->tail)]);
 }
 
-/* What the broker may still publish for the first time: undecided, or committed and unpublished. */
+/* What the broker may still publish for the first time: undecided, or owed to Kafka. */
 static bool
 oldest_unpublished(void *arg, struct gid *ret_low)
 {

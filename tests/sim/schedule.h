@@ -1,10 +1,10 @@
 /*
  * schedule.h -- when undecided transactions may be asked about, told again (I-8).
  *
- * Hears what the broker traces and holds it against the configuration: no check before the immunity
- * is over, none before the gap that its number asks for, no number ahead of the checks that were
- * really delivered, parked only after check.max of them and then asked slowly.  Counts and due times
- * may be behind after a crash, never ahead.
+ * Hears what the broker traces and holds it against the configuration: no check before the
+ * immunity is over, none before the gap that its number asks for, no number ahead of the checks
+ * that were really delivered, parked only after check.max of them and then asked slowly.  Counts
+ * and due times may be behind after a crash, never ahead.
  */
 #ifndef SCHEDULE_H
 #define SCHEDULE_H
