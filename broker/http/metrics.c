@@ -252,6 +252,8 @@ journal(struct metrics *m, const struct snapshot *s)
 	sample(m, "kind=\"quota\"", j->quota_bytes);
 	single(m, "escrow_journal_written_bytes_total", "counter", "Bytes written to the journal.",
 	       j->bytes_written);
+	single(m, "escrow_journal_copied_bytes_total", "counter",
+	       "Of these, bytes that reclaim wrote again.", j->bytes_copied);
 	single(m, "escrow_journal_full", "gauge",
 	       "1 while half-sends are refused for lack of room.", j->full);
 }
