@@ -94,6 +94,8 @@ const struct config_key config_keys[] = {
 	{ "log.level", CONFIG_LEVEL, "info", 0, 0, 1, AT(log_level),
 	  "error, warn, info, debug or trace." },
 	{ "log.format", CONFIG_FORMAT, "logfmt", 0, 0, 1, AT(log_format), "logfmt, json or text." },
+	{ "log.trace.every", CONFIG_COUNT, "1", 1, 1000000000, 1, AT(loop.trace_every),
+	  "At level trace: of the steps of transactions, every N-th transaction's." },
 	{ "metrics.max_topics", CONFIG_COUNT, "200", 0, 100000, 1, AT(metrics_max_topics),
 	  "Topics with a label of their own in the metrics; the rest are \"other\"." },
 };

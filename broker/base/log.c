@@ -296,19 +296,19 @@ add_time(struct line *l)
 	struct timespec now;
 	struct tm tm;
 	char text[40];
-	int64_t ms;
+	int64_t us;
 	time_t s;
 
 	if (clock_fn) {
-		ms = clock_fn(redirect_arg);
+		us = clock_fn(redirect_arg);
 	} else {
 		clock_gettime(CLOCK_REALTIME, &now);
-		ms = (int64_t)now.tv_sec * 1000 + now.tv_nsec / NS_PER_MS;
+		us = (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
 	}
-	s = (time_t)(ms / 1000);
+	s = (time_t)(us / 1000000);
 	gmtime_r(&s, &tm);
 	add(l, text, strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%S", &tm));
-	snprintf(text, sizeof(text), ".%03dZ", (int)(ms % 1000));
+	snprintf(text, sizeof(text), ".%06dZ", (int)(us % 1000000));
 	add_text(l, text);
 }
 

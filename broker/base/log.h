@@ -3,7 +3,7 @@
  *
  * Edges and main log; core, journal and wire never do (they return errors, and the
  * layer that decides what a failure means says it once).  Lines are logfmt by
- * default:  ts=2026-01-02T03:04:05.678Z level=warn msg="kafka is away" lanes=3
+ * default:  ts=2026-01-02T03:04:05.678901Z level=warn msg="kafka is away" lanes=3
  *
  * FIELDS is a printf format of `key=%value` pairs separated by blanks, or NULL; a value that
  * may hold blanks or quotes is passed through log_q().  Thread-safe: each line is one
@@ -22,7 +22,7 @@ enum log_format { LOG_LOGFMT = 0, LOG_JSON = 1, LOG_TEXT = 2 };
 #define LOG_LINE_BYTES 8192  /* of a finished line, with its end */
 #define LOG_VALUE_BYTES 1024 /* of one log_q(); longer ones end in ... */
 
-/* Milliseconds since 1970 (the simulator gives its own); NULL: the wall clock. */
+/* Microseconds since 1970 (the simulator gives its own); NULL: the wall clock. */
 typedef int64_t (*log_clock_fn)(void *arg);
 /* Where finished lines go; NULL: stderr. */
 typedef void (*log_sink_fn)(void *arg, const char *line, size_t len);

@@ -14,6 +14,7 @@
 struct loop {
 	struct world world;
 	struct loop_hooks hooks;
+	uint64_t trace_every;
 	struct core *core;
 	struct journal *journal;
 	struct remoting *remoting;
@@ -103,11 +104,11 @@ is_routine(enum note_kind kind)
 
 /* What operators must hear of is logged here, once, with its ids; the rest is for traces. */
 static void
-log_note(const struct note *n)
+log_note(const struct loop *l, const struct note *n)
 {
 	char gid[GID_TEXT];
 
-	if (is_routine(n->kind) && !log_enabled(LOG_TRACE))
+	if (is_routine(n->kind) && (!log_enabled(LOG_TRACE) || n->gid.lo % l->trace_every))
 		return;
 	gid_format(n->gid, gid);
 	switch (n->kind) {
@@ -176,7 +177,7 @@ port_note(void *arg, const struct note *note)
 {
 	struct loop *l = arg;
 
-	log_note(note);
+	log_note(l, note);
 	if (l->hooks.note)
 		l->hooks.note(l->hooks.arg, note);
 }
@@ -364,6 +365,7 @@ loop_new(const struct world *world, const struct loop_conf *conf, const struct l
 	int err;
 
 	l->world = *world;
+	l->trace_every = max_u64(conf->trace_every, 1);
 	if (hooks)
 		l->hooks = *hooks;
 	memset(ret_fault, 0, sizeof(*ret_fault));

@@ -35,6 +35,7 @@ struct loop_conf {
 	struct journal_conf journal;
 	struct remoting_conf remoting;
 	struct relay_conf relay;
+	uint64_t trace_every; /* steps of every N-th transaction are logged at level trace; 0: 1 */
 };
 
 /*

@@ -16,7 +16,7 @@ static int64_t
 some_time(void *arg)
 {
 	(void)arg;
-	return INT64_C(1767323045678); /* 2026-01-02T03:04:05.678Z */
+	return INT64_C(1767323045678901); /* 2026-01-02T03:04:05.678901Z */
 }
 
 static void
@@ -46,10 +46,10 @@ START_TEST(logfmt_is_one_line_of_pairs)
 {
 	begin(LOG_LOGFMT);
 	log_warn("kafka is away", "lanes=%d topic=%s", 3, log_q(STR("orders \"paid\"\n")));
-	ck_assert_str_eq(line(), "ts=2026-01-02T03:04:05.678Z level=warn msg=\"kafka is away\" "
+	ck_assert_str_eq(line(), "ts=2026-01-02T03:04:05.678901Z level=warn msg=\"kafka is away\" "
 				 "lanes=3 topic=\"orders \\\"paid\\\"\\n\"\n");
 	log_info("ready", NULL);
-	ck_assert_str_eq(line(), "ts=2026-01-02T03:04:05.678Z level=info msg=\"ready\"\n");
+	ck_assert_str_eq(line(), "ts=2026-01-02T03:04:05.678901Z level=info msg=\"ready\"\n");
 }
 END_TEST
 
@@ -57,7 +57,7 @@ START_TEST(text_is_for_eyes)
 {
 	begin(LOG_TEXT);
 	log_error("the disk failed", "code=%d", -4);
-	ck_assert_str_eq(line(), "2026-01-02T03:04:05.678Z error the disk failed  code=-4\n");
+	ck_assert_str_eq(line(), "2026-01-02T03:04:05.678901Z error the disk failed  code=-4\n");
 }
 END_TEST
 
@@ -68,7 +68,7 @@ START_TEST(json_has_types)
 		 9876, 0.5, log_q(STR("a b")), "bare", "12345678901234567890");
 	ck_assert_str_eq(
 		line(),
-		"{\"ts\":\"2026-01-02T03:04:05.678Z\",\"level\":\"info\",\"msg\":\"ready\","
+		"{\"ts\":\"2026-01-02T03:04:05.678901Z\",\"level\":\"info\",\"msg\":\"ready\","
 		"\"port\":9876,\"ratio\":0.50,\"id\":\"a b\",\"ok\":true,\"name\":\"bare\","
 		"\"seq\":\"12345678901234567890\",\"neg\":-7,\"flag\":\"\",\"lead\":\"007\"}\n");
 }
