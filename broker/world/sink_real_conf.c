@@ -96,6 +96,7 @@ static const struct sink_property ours[] = {
 	{ "socket.connection.setup.timeout.ms", "5000" },
 	{ "reconnect.backoff.max.ms", "2000" },
 	{ "socket.keepalive.enable", "true" },
+	{ "socket.nagle.disable", "true" },
 	{ "statistics.interval.ms", "5000" },
 };
 
