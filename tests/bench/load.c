@@ -44,6 +44,7 @@ struct options {
 	const char *topics[TOPICS_MAX];
 	uint32_t topic_count;
 	uint32_t producers;
+	uint64_t log_every;
 	uint32_t connections;
 	uint32_t body;
 	uint32_t keys;
@@ -110,6 +111,7 @@ struct load {
 	char client_id[64];
 	uint64_t seed;
 	int64_t now_ns;
+	int64_t wall_us;
 	int64_t wall_ms;
 	int64_t due_ns;  /* paced: the next start */
 	uint32_t routes; /* topics that have one */
@@ -182,7 +184,7 @@ decide(const struct options *o, const char *uniq, enum wire_decision *ret_truth,
 static void
 log_line(struct load *l, const char *event, const struct txn *t)
 {
-	if (l->log == NULL)
+	if (l->log == NULL || strtoull(t->gid + 16, NULL, 16) % l->o.log_every != 0)
 		return;
 	fprintf(l->log,
 		"{\"e\":\"%s\",\"ms\":%lld,\"gid\":\"%s\",\"uniq\":\"%s\",\"topic\":\"%s\",\"crc\":"
@@ -190,6 +192,9 @@ log_line(struct load *l, const char *event, const struct txn *t)
 		"\"truth\":\"%s\",\"n\":%llu",
 		event, (long long)l->wall_ms, t->gid, t->uniq, l->o.topics[t->topic], t->crc,
 		t->truth == WIRE_COMMIT ? "commit" : "rollback", (unsigned long long)t->n);
+	/* When it was said: of an END, what the broker is to publish began then. */
+	fprintf(l->log, ",\"sent_us\":%lld",
+		(long long)(l->wall_us - (l->now_ns - t->sent_ns) / 1000));
 	if (l->o.keys > 0)
 		fprintf(l->log, ",\"key\":\"p%.6s-%u\"", t->uniq + UNIQ_RUN, t->key);
 	fputs("}\n", l->log);
@@ -732,7 +737,8 @@ run(struct load *l)
 			wait_ns = RETRY_NS;
 		peers_poll(&l->peers, wait_ns > 0 ? wait_ns : 0);
 		l->now_ns = clock_ns(CLOCK_MONOTONIC);
-		l->wall_ms = clock_ns(CLOCK_REALTIME) / 1000000;
+		l->wall_us = clock_ns(CLOCK_REALTIME) / 1000;
+		l->wall_ms = l->wall_us / 1000;
 
 		for (uint32_t i = 0; i < l->peers.count; i++) {
 			struct peer *peer = &l->peers.all[i];
@@ -808,6 +814,7 @@ static const char usage[] =
 	"  --answer-unknown       answer checks with unknown\n"
 	"  --keys N               KEYS: so many for each producer                 none\n"
 	"  --log FILE             JSON lines: what was answered, for the checker\n"
+	"  --log-every N          of every N-th transaction only                   1\n"
 	"  --reconnect            go on when the daemon goes, and say it again\n"
 	"  --timeout S            without an answer: connect anew                 10\n"
 	"  --piggyback            END rides with the next half-send\n"
@@ -836,6 +843,7 @@ enum option_id {
 	OPT_UNKNOWN,
 	OPT_KEYS,
 	OPT_LOG,
+	OPT_LOG_EVERY,
 	OPT_RECONNECT,
 	OPT_TIMEOUT,
 	OPT_PIGGYBACK,
@@ -866,6 +874,7 @@ static const struct option long_options[] = {
 	{ "answer-unknown", 0, NULL, OPT_UNKNOWN },
 	{ "keys", 1, NULL, OPT_KEYS },
 	{ "log", 1, NULL, OPT_LOG },
+	{ "log-every", 1, NULL, OPT_LOG_EVERY },
 	{ "reconnect", 0, NULL, OPT_RECONNECT },
 	{ "timeout", 1, NULL, OPT_TIMEOUT },
 	{ "piggyback", 0, NULL, OPT_PIGGYBACK },
@@ -948,6 +957,9 @@ parse(struct load *l, int argc, char **argv)
 				return false;
 			}
 			break;
+		case OPT_LOG_EVERY:
+			o->log_every = strtoull(optarg, NULL, 10);
+			break;
 		case OPT_RECONNECT:
 			o->reconnect = true;
 			break;
@@ -972,6 +984,8 @@ parse(struct load *l, int argc, char **argv)
 	}
 	if (o->topic_count == 0)
 		o->topics[o->topic_count++] = "bench";
+	if (o->log_every == 0)
+		o->log_every = 1;
 	if (o->connections == 0 || o->connections > o->producers)
 		o->connections = o->producers;
 	if (commit >= 0 && o->rollback == 0)
