@@ -930,6 +930,23 @@ disk_sim_unsynced(const struct disk_sim *d, uint32_t *ret_steps)
 	return units;
 }
 
+struct hash128
+disk_sim_digest(const struct disk_sim *d)
+{
+	struct hash128 total = { 0, 0 };
+
+	for (size_t i = 0; i < d->now.count; i++) {
+		const struct inode *inode = d->now.names[i].inode;
+		struct hash128 name =
+			hash_body(d->now.names[i].text, strlen(d->now.names[i].text), 1);
+		struct hash128 bytes = hash_body(inode->now, inode->size, name.lo);
+
+		total.lo += bytes.lo; /* in whatever order the directory has them */
+		total.hi += bytes.hi;
+	}
+	return total;
+}
+
 enum fate { FATE_NEW, FATE_OLD, FATE_ZERO, FATE_GARBAGE, FATE_TORN };
 
 /* Of the unit behind BEFORE others. */

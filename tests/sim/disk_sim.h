@@ -15,6 +15,7 @@
 #ifndef DISK_SIM_H
 #define DISK_SIM_H
 
+#include "base/hash.h"
 #include "world/disk.h"
 
 enum disk_sim_lie {
@@ -98,6 +99,9 @@ void disk_sim_end(struct disk_sim *d, size_t i);
 bool disk_sim_ready(const struct disk_sim *d);
 /* What a cut would decide about: units written and not synced; *RET_STEPS in the directory. */
 uint32_t disk_sim_unsynced(const struct disk_sim *d, uint32_t *ret_steps);
+
+/* Of what a process that starts now would find: names, sizes and bytes. */
+struct hash128 disk_sim_digest(const struct disk_sim *d);
 
 /* For silent damage: the bytes of a file, cached and durable alike.  NULL: no such file. */
 uint8_t *disk_sim_bytes(struct disk_sim *d, const char *name, size_t *ret_len);

@@ -309,7 +309,7 @@ sim_poll(struct net *n, int64_t timeout_ns)
 			c->stage = 0;
 	}
 	/* Whose turn it is first changes, as it does with a kernel. */
-	if (!list_empty(&s->conns) && rng_sim_chance(&s->rng, 500)) {
+	if (!list_empty(&s->conns) && !s->knobs.steady && rng_sim_chance(&s->rng, 500)) {
 		struct list *first = s->conns.next;
 
 		list_del(first);

@@ -32,6 +32,7 @@ struct net_sim_knobs {
 	uint32_t slow_permille;	      /* of connections: the client reads a few bytes at a time  */
 	uint32_t write_full_permille; /* per write of the broker: the socket takes 0 or few bytes */
 	size_t window_bytes;	      /* bytes under way per direction; 0: 1 MiB                  */
+	bool steady;		      /* poll() finds connections in the order they were made     */
 };
 
 struct net_sim_counts {

@@ -833,6 +833,92 @@ oracle_final(struct oracle *o)
 	check_contiguous(o);
 }
 
+/* ---- the digest: a field that is added above, and judged by, belongs here too ---------------- */
+
+static void
+count_if_earlier(uint64_t step, uint64_t than, uint64_t *count)
+{
+	*count += step && step < than;
+}
+
+/* The place of STEP among all that are remembered; 0: it never was. */
+static uint64_t
+rank(const struct oracle *o, uint64_t step)
+{
+	uint64_t earlier = 0;
+
+	if (!step)
+		return 0;
+	for (uint32_t i = 0; i < o->message_count; i++) {
+		count_if_earlier(o->messages[i].commit_invoked, step, &earlier);
+		count_if_earlier(o->messages[i].commit_ok, step, &earlier);
+	}
+	for (uint32_t i = 0; i < o->gid_count; i++) {
+		count_if_earlier(o->gids[i].decided_step, step, &earlier);
+		count_if_earlier(o->gids[i].commit_step, step, &earlier);
+		count_if_earlier(o->gids[i].commit_ok_step, step, &earlier);
+	}
+	return 1 + earlier;
+}
+
+/* In whatever order they were met. */
+static void
+add_up(struct hash128 *total, const void *p, size_t n, uint64_t kind)
+{
+	struct hash128 h = hash_body(p, n, kind);
+
+	total->lo += h.lo;
+	total->hi += h.hi + (total->lo < h.lo);
+}
+
+struct hash128
+oracle_digest(const struct oracle *o)
+{
+	struct hash128 total = { o->suspect_count, o->grown };
+
+	for (uint32_t i = 0; i < o->message_count; i++) {
+		const struct omessage *m = &o->messages[i];
+		uint64_t words[] = {
+			i,
+			(uint64_t)(m->invoked | m->plain_ok << 1 | m->undeliverable << 2 |
+				   (m->position != 0) << 3 | m->forced << 4 | m->grown << 5),
+			(uint64_t)m->partition,
+			(uint64_t)m->commit_ns,
+			rank(o, m->commit_invoked),
+			rank(o, m->commit_ok),
+			m->published.hi,
+			m->published.lo,
+		};
+
+		add_up(&total, words, sizeof(words), 1);
+	}
+	for (uint32_t i = 0; i < o->gid_count; i++) {
+		const struct ogid *g = &o->gids[i];
+		uint64_t words[] = {
+			g->gid.hi,
+			g->gid.lo,
+			g->message,
+			g->truth,
+			g->state,
+			(uint64_t)(g->ok | g->commit_invoked << 1 | g->rollback_invoked << 2 |
+				   g->commit_ok << 3 | g->rollback_ok << 4 | g->in_kafka << 5 |
+				   g->forced << 6 | g->discarded << 7 | g->crashed << 8),
+			rank(o, g->decided_step),
+			rank(o, g->commit_step),
+			rank(o, g->commit_ok_step),
+			(uint64_t)g->commit_ns,
+		};
+
+		add_up(&total, words, sizeof(words), 2);
+	}
+	/* With their numbers, which check_contiguous() looks at again; and so each gid's own. */
+	for (uint32_t i = 0; i < o->seq_count; i++)
+		add_up(&total, o->seqs[i].text, strlen(o->seqs[i].text), o->seqs[i].gid.lo);
+	for (uint32_t i = 0; i < o->suspect_count; i++)
+		add_up(&total, &o->suspects[i], sizeof(o->suspects[i]), UINT64_MAX);
+	return total;
+}
+
 const struct oracle_counts *
 oracle_counts(const struct oracle *o)
 {

@@ -92,6 +92,12 @@ void oracle_final(struct oracle *o);
 /* Undecided, or committed and not in Kafka, by what clients know. */
 uint64_t oracle_owed(struct oracle *o);
 
+/*
+ * A hash of all that may still make a difference to its judgement: equal ones judge the future
+ * alike.  Steps count by their order alone.
+ */
+struct hash128 oracle_digest(const struct oracle *o);
+
 struct oracle_counts {
 	uint64_t halves, halves_ok, repeats_ok, commits_ok, rollbacks_ok, refused;
 	uint64_t records, duplicates, plains;

@@ -131,7 +131,7 @@ peer_half_send(struct peer *p, const struct peer_message *m, int32_t opaque)
 	s.properties = (struct wire_str){ block.data, block.len };
 	wire_command_init(&c, type_of(p), p->binary ? WIRE_SEND_V2 : WIRE_SEND);
 	c.opaque = opaque;
-	c.body = wstr(m->body);
+	c.body = m->body_bytes ? (struct wire_str){ m->body, m->body_bytes } : wstr(m->body);
 	wire_send_fields(&s, &c, text);
 	sent = send(p, &c);
 	buf_free(&block);

@@ -21,6 +21,7 @@ struct peer_message {
 	const char *unique;	/* UNIQ_KEY                                              */
 	const char *key;	/* KEYS                                                  */
 	const char *body;
+	size_t body_bytes;	/* 0: BODY ends with a NUL                               */
 	const char *property;	/* one more, its name... */
 	const char *value;	/* ...and its value      */
 	bool plain;		/* an ordinary send                                      */

@@ -20,6 +20,7 @@ stage_init(struct stage *s)
 	s->net = net_sim_new(1);
 	s->disk = disk_sim_new(1);
 	s->sink = sink_sim_new(1);
+	net_sim_set(s->net, &(struct net_sim_knobs){ .steady = true });
 	disk_sim_knobs(s->disk)->sync_ns = 0; /* so that no time is spent on gathering */
 	disk_sim_knobs(s->disk)->cut = DISK_SIM_PREFIX;
 	core_conf_default(c);
