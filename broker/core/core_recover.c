@@ -394,15 +394,7 @@ recover_state(struct core *c, const struct entry_state *e)
 int
 core_recover(struct core *c, const struct entry *e, struct place place)
 {
-	if (c->started) { /* the tail was written again: only places change */
-		if (e->type == ENTRY_HALF)
-			(void)moved(c, e->half.half.gid.lo, place);
-		else if (e->type == ENTRY_COPY)
-			(void)moved(c, e->copy.half.gid.lo, place);
-		else if (e->type == ENTRY_STUB)
-			(void)moved(c, e->stub.gid.lo, place);
-		return 0;
-	}
+	CHECK(!c->started, place.lsn);
 	switch (e->type) {
 	case ENTRY_STATE:
 		return recover_state(c, &e->state);
