@@ -56,8 +56,10 @@ struct fake {
 	uint32_t notes[32];
 
 	bool full;	  /* ENTRY_HALF does not fit */
+	bool too_big;	  /* and never will */
 	bool lazy_lost;	  /* lazy entries are dropped */
 	bool cold;	  /* fetch says ERR_AGAIN */
+	bool broken;	  /* fetch says ERR_IO */
 	uint64_t fetch_token;
 	struct place fetch_place;
 	bool sink_full;
@@ -166,7 +168,7 @@ fake_append(void *arg, const struct entry *e, struct place *ret_place)
 	bool lazy = e->type == ENTRY_PUBLISHED || e->type == ENTRY_CHECKS;
 
 	if (f->full && e->type == ENTRY_HALF)
-		return ERR_FULL;
+		return f->too_big ? ERR_TOOBIG : ERR_FULL;
 	*ret_place = (struct place){ 0, 0 };
 	if (f->lazy_lost && lazy)
 		return 0;
@@ -192,6 +194,8 @@ fake_fetch(void *arg, struct place place, uint64_t token, const struct half **re
 {
 	struct fake *f = arg;
 
+	if (f->broken)
+		return ERR_IO;
 	if (f->cold) {
 		f->fetch_token = token;
 		f->fetch_place = place;

@@ -1,0 +1,265 @@
+/*
+ * test_core_publish.c -- every committed message reaches Kafka, whatever the disk does.
+ *
+ * A user would lose: a message whose body came too late, or whose turn never came; or get one twice
+ * for a mark that was dropped and never written again.
+ */
+#include "fake_ports.h"
+#include "unit.h"
+
+#include "core/core_internal.h"
+
+static struct fake f;
+
+static void
+open_with_topic(int32_t partitions)
+{
+	fake_open(&f);
+	fake_topic(&f, "t", partitions);
+}
+
+static struct answer
+commit_to(const char *key, int32_t partition)
+{
+	struct message m = fake_message("t", "hello");
+	struct half_request r = {
+		.to = { 1, 1 },
+		.half = { .group = STR("g"), .key = str_of(key), .count = 1, .messages = &m },
+	};
+	struct answer a;
+
+	m.partition = partition;
+	core_half_send(f.core, &r);
+	fake_turn(&f);
+	a = *fake_last(&f);
+	ck_assert_int_eq(a.code, ANSWER_OK);
+	fake_end(&f, &a, a.token, VERDICT_COMMIT, false);
+	fake_turn(&f);
+	return a;
+}
+
+static void
+report(uint32_t i, enum report what)
+{
+	core_clock(f.core, f.now_ns, f.wall_ms);
+	core_report(f.core, f.published[i].token, what, what == REPORT_ACKED ? 5 : -1, 10);
+}
+
+static uint32_t
+count_of(enum entry_type type)
+{
+	uint32_t n = 0;
+
+	for (uint32_t i = f.first; i < f.count; i++)
+		n += f.log[i].type == type;
+	return n;
+}
+
+/* More lanes, and more in flight, than anything was made for at first. */
+START_TEST(many_lanes_and_many_in_flight)
+{
+	char key[16];
+
+	open_with_topic(300);
+	for (int i = 0; i < 600; i++) {
+		snprintf(key, sizeof(key), "k%d", i);
+		commit_to(key, i % 300);
+		if (i % 300 == 299)
+			fake_turn(&f);
+	}
+	ck_assert_uint_eq(f.publish_count, 600);
+	for (uint32_t i = 0; i < 600; i++)
+		report(599 - i, REPORT_ACKED);
+	fake_turn(&f);
+	ck_assert_uint_eq(core_owed(f.core), 0);
+	fake_crash(&f, 0);
+	fake_turn(&f);
+	ck_assert_uint_eq(f.publish_count, 0);
+}
+END_TEST
+
+/* The window of bytes bounds memory; it never stops the last message. */
+START_TEST(the_window_of_bytes)
+{
+	open_with_topic(3);
+	f.conf.lane_window_bytes = 1;
+	fake_crash(&f, 0);
+	commit_to("a", 0);
+	commit_to("b", 1);
+	commit_to("c", 2);
+	ck_assert_uint_eq(f.publish_count, 1);
+	ck_assert_int_gt(core_next_due_ns(f.core), f.now_ns);
+	for (uint32_t i = 0; i < 3; i++) {
+		report(i, REPORT_ACKED);
+		if (i < 2)
+			ck_assert_int_le(core_next_due_ns(f.core), f.now_ns);
+		fake_turn(&f);
+	}
+	ck_assert_uint_eq(f.publish_count, 3);
+	ck_assert_uint_eq(core_owed(f.core), 0);
+}
+END_TEST
+
+/* A body that cannot be read now is no reason to skip it, nor to spin. */
+START_TEST(a_body_that_cannot_be_read)
+{
+	open_with_topic(1);
+	f.broken = _i == 0;
+	f.cold = _i == 1;
+	commit_to("a", 0);
+	ck_assert_uint_eq(f.publish_count, 0);
+	if (f.cold)
+		core_fetched(f.core, f.fetch_token, ERR_IO, NULL);
+	fake_turn(&f);
+	ck_assert_int_gt(core_next_due_ns(f.core), f.now_ns);
+	f.broken = f.cold = false;
+	fake_pass(&f, f.conf.lane_backoff_max_ns);
+	ck_assert_uint_eq(f.publish_count, 1);
+	ck_assert_uint_eq(f.published[0].n, 1);
+}
+END_TEST
+
+/* Between the asking for a body and its coming the world may have changed. */
+START_TEST(a_body_that_comes_when_nobody_wants_it)
+{
+	const struct half *half;
+	uint64_t token;
+
+	open_with_topic(1);
+	f.cold = true;
+	commit_to("a", 0);
+	token = f.fetch_token;
+	half = fake_half_at(&f, f.fetch_place);
+	core_fetched(f.core, FETCH_LANE | 77, 0, half); /* of no lane */
+	if (_i == 0) {
+		f.sink_full = true;
+		core_fetched(f.core, token, 0, half);
+		f.sink_full = false;
+		core_sink_ready(f.core);
+	} else if (_i == 1) {
+		ck_assert_int_eq(core_cluster(f.core, STR("ours")), 0);
+		ck_assert_int_eq(core_cluster(f.core, STR("other")), ERR_FOREIGN);
+		core_fetched(f.core, token, 0, half);
+		ck_assert_uint_eq(f.publish_count, 0);
+		fake_turn(&f);
+		ck_assert_uint_eq(f.publish_count, 0);
+		ck_assert_uint_eq(core_stats(f.core)->lanes_frozen, 1);
+		ck_assert_int_eq(core_cluster(f.core, STR("ours")), 0);
+	} else {
+		struct half other = *half;
+
+		/* what lies there now is not it: asked for again */
+		other.gid.lo++;
+		core_fetched(f.core, token, 0, &other);
+	}
+	ck_assert_uint_eq(f.publish_count, 0);
+	core_fetched(f.core, token, 0, half); /* a second time: it was not asked for twice */
+	ck_assert_uint_eq(f.publish_count, 0);
+	f.cold = false;
+	fake_turn(&f);
+	ck_assert_uint_eq(f.publish_count, 1);
+	report(0, REPORT_ACKED);
+	fake_turn(&f);
+	ck_assert_uint_eq(core_owed(f.core), 0);
+}
+END_TEST
+
+START_TEST(reports_of_nothing_change_nothing)
+{
+	struct answer a;
+
+	open_with_topic(1);
+	a = commit_to("a", 0);
+	core_report(f.core, 4711, REPORT_ACKED, 5, 0);
+	core_report(f.core, f.published[0].token + (UINT64_C(1) << 32), REPORT_ACKED, 5, 0);
+	ck_assert_int_eq(fake_view(&f, a.gid).state, TXN_COMMITTED);
+	report(0, REPORT_ACKED);
+	report(0, REPORT_ACKED); /* twice */
+	ck_assert_int_eq(fake_view(&f, a.gid).state, TXN_PUBLISHED);
+	ck_assert_uint_eq(core_stats(f.core)->published, 1);
+}
+END_TEST
+
+/* On a full disk marks are dropped; what they would have said is said later, and once. */
+START_TEST(marks_that_a_full_disk_drops_come_later)
+{
+	char key[16];
+
+	open_with_topic(1);
+	for (int i = 0; i < 6; i++) {
+		snprintf(key, sizeof(key), "k%d", i);
+		commit_to(key, 0);
+	}
+	f.lazy_lost = true;
+	/* out of order, so that some are named and some lie below the watermark */
+	report(0, REPORT_ACKED);
+	report(3, REPORT_ACKED);
+	report(5, REPORT_ACKED);
+	fake_turn(&f);
+	report(1, REPORT_ACKED);
+	report(2, REPORT_ACKED);
+	fake_turn(&f);
+	fake_turn(&f);
+	ck_assert_uint_eq(count_of(ENTRY_PUBLISHED), 0);
+	f.lazy_lost = false;
+	fake_turn(&f);
+	ck_assert_uint_eq(count_of(ENTRY_PUBLISHED), 1);
+	fake_crash(&f, 0);
+	fake_turn(&f);
+	ck_assert_uint_eq(f.publish_count, 1);
+	ck_assert_uint_eq(f.published[0].n, 5);
+}
+END_TEST
+
+/* The same for one that was refused, retried, and then taken: its number is long below the mark. */
+START_TEST(the_mark_of_a_retried_message_is_not_lost)
+{
+	struct operation op = {
+		.to = { 8, 8 }, .verb = VERB_RETRY, .who = STR("ann"), .reason = STR("because")
+	};
+	struct answer a, b;
+
+	open_with_topic(1);
+	a = commit_to("a", 0);
+	report(0, REPORT_REFUSED);
+	fake_turn(&f);
+	ck_assert_uint_eq(f.publish_count, 2);
+	report(1, REPORT_REFUSED);
+	fake_turn(&f);
+	ck_assert_int_eq(fake_view(&f, a.gid).state, TXN_UNDELIVERABLE);
+	b = commit_to("b", 0);
+	op.gid = a.gid;
+	core_operate(f.core, &op);
+	fake_turn(&f);
+	fake_turn(&f);
+	ck_assert_uint_eq(f.publish_count, 4);
+	f.lazy_lost = true;
+	report(2, REPORT_ACKED);
+	report(3, REPORT_ACKED);
+	fake_turn(&f);
+	fake_turn(&f);
+	f.lazy_lost = false;
+	fake_turn(&f);
+	ck_assert_uint_ge(count_of(ENTRY_PUBLISHED), 2);
+	fake_crash(&f, 0);
+	fake_turn(&f);
+	ck_assert_uint_eq(f.publish_count, 0);
+	ck_assert_int_eq(fake_view(&f, a.gid).state, TXN_PUBLISHED);
+	ck_assert_int_eq(fake_view(&f, b.gid).state, TXN_PUBLISHED);
+}
+END_TEST
+
+int
+main(void)
+{
+	TCase *t = unit_case("core_publish", NULL, NULL);
+
+	tcase_add_test(t, many_lanes_and_many_in_flight);
+	tcase_add_test(t, the_window_of_bytes);
+	tcase_add_loop_test(t, a_body_that_cannot_be_read, 0, 2);
+	tcase_add_loop_test(t, a_body_that_comes_when_nobody_wants_it, 0, 3);
+	tcase_add_test(t, reports_of_nothing_change_nothing);
+	tcase_add_test(t, marks_that_a_full_disk_drops_come_later);
+	tcase_add_test(t, the_mark_of_a_retried_message_is_not_lost);
+	return unit_run_case("core_publish", t);
+}
