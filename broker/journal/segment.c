@@ -25,23 +25,6 @@ segment_find(struct journal *j, uint64_t number)
 	return number < j->segment_count ? &j->segments[number] : NULL;
 }
 
-struct segment *
-segment_add(struct journal *j, uint64_t number)
-{
-	struct segment *s;
-
-	CHECK(j->segment_count == 0 || j->segments[j->segment_count - 1].number + 1 == number,
-	      number);
-	if (j->segment_count == j->segment_cap) {
-		j->segment_cap = j->segment_cap ? j->segment_cap * 2 : 32;
-		j->segments = mem_grow(j->segments, j->segment_cap * sizeof(*j->segments));
-	}
-	s = &j->segments[j->segment_count++];
-	memset(s, 0, sizeof(*s));
-	s->number = number;
-	return s;
-}
-
 /* Closes the handle that was not used for longest, so that a big journal does not eat them all. */
 static void
 close_one(struct journal *j)
@@ -62,6 +45,24 @@ close_one(struct journal *j)
 		return;
 	j->disk->ops->close(oldest->file);
 	oldest->file = NULL;
+}
+
+struct segment *
+segment_add(struct journal *j, uint64_t number)
+{
+	struct segment *s;
+
+	close_one(j);
+	CHECK(j->segment_count == 0 || j->segments[j->segment_count - 1].number + 1 == number,
+	      number);
+	if (j->segment_count == j->segment_cap) {
+		j->segment_cap = j->segment_cap ? j->segment_cap * 2 : 32;
+		j->segments = mem_grow(j->segments, j->segment_cap * sizeof(*j->segments));
+	}
+	s = &j->segments[j->segment_count++];
+	memset(s, 0, sizeof(*s));
+	s->number = number;
+	return s;
 }
 
 int
@@ -318,8 +319,6 @@ spares_keep(struct journal *j)
 {
 	int err = 0;
 
-	if (!j->started)
-		return 0;
 	if (!spare_wanted(j) && !next_wanted(j))
 		j->disk_full = false;
 	while (!err && spare_wanted(j) && may_try(j))
@@ -337,9 +336,8 @@ spare_filled(struct journal *j, int err)
 	j->disk->ops->close(j->fill_file);
 	j->fill_file = NULL;
 	j->filling = false;
-	while (s < j->spares + j->spare_count && s->id != j->fill_id)
-		s++;
-	CHECK(s < j->spares + j->spare_count, j->fill_id);
+	for (; s->id != j->fill_id; s++)
+		CHECK(s + 1 < j->spares + j->spare_count, j->fill_id);
 	spare_name(name, j->fill_id, false);
 	if (err == ERR_NOSPACE) {
 		spare_drop(j, s);

@@ -1185,6 +1185,139 @@ START_TEST(many_cold_fetches_find_their_slot)
 }
 END_TEST
 
+/* More bodies from more places than can be read at one time: each comes, once. */
+START_TEST(more_cold_fetches_than_slots)
+{
+	const struct half *h;
+	uint64_t asked = 0, open = 0;
+	int err;
+
+	make_world(50, 4096, 300);
+	w->conf.cache_bytes = 0;
+	must_open();
+	ck_assert_int_eq(work(1200, 6, 0), 0);
+	ck_assert_int_eq(settle(), 0);
+	/* more files than may be open at one time */
+	ck_assert_uint_gt(journal_stats(w->j)->segments, FILES_OPEN_MAX + SLOTS);
+	for (size_t i = 0; i < w->j->segment_count; i++)
+		open += w->j->segments[i].file != NULL;
+	ck_assert_uint_le(open, FILES_OPEN_MAX + 2);
+	disk_sim_knobs(w->sim)->delay_max = 5;
+	for (int round = 0; round < 2; round++) {
+		w->fetched = asked = 0;
+		for (uint64_t s = 1; s < w->next_seq; s += round ? 1 : 7) {
+			err = journal_fetch(w->j, w->rows[s].place, s, &h);
+			ck_assert(err == 0 || err == ERR_AGAIN);
+			asked += err == ERR_AGAIN;
+		}
+		ck_assert_uint_gt(asked, SLOTS * 8);
+		for (int i = 0; i < 20; i++)
+			ck_assert_int_eq(settle(), 0);
+		ck_assert_uint_eq(w->fetched, asked);
+		ck_assert_int_eq(w->fetch_err, 0);
+	}
+	/* one of those that wait cannot be read any more */
+	w->fetched = asked = 0;
+	for (uint64_t s = 1; s < w->next_seq; s += 7)
+		(void)!journal_fetch(w->j, w->rows[s].place, s, &h);
+	disk_sim_knobs(w->sim)->refuse = 1;
+	do
+		err = turn();
+	while (!err);
+	ck_assert_int_eq(err, ERR_SYSTEM);
+	ck_assert_int_eq(journal_fetch(w->j, w->rows[1].place, 1, &h), ERR_SYSTEM);
+	end_world();
+}
+END_TEST
+
+/* A place that is none, or none of a half message any more, is told as such: it ends nothing. */
+START_TEST(fetches_of_what_is_not_there)
+{
+	struct entry e = { .type = ENTRY_CLUSTER, .cluster = { STR("c") } };
+	struct place cold, hot, place;
+	const struct half *h;
+
+	make_world(51, 16384, 16);
+	w->conf.cache_bytes = 0;
+	must_open();
+	ck_assert_int_eq(journal_append(w->j, &e, &cold), 0);
+	ck_assert_int_eq(work(60, 6, 0), 0);
+	ck_assert_int_eq(settle(), 0);
+	ck_assert_int_eq(journal_append(w->j, &e, &hot), 0);
+	ck_assert_int_eq(journal_fetch(w->j, hot, 1, &h), ERR_NOTFOUND);
+	ck_assert_int_eq(journal_fetch(w->j, cold, 1, &h), ERR_AGAIN);
+	ck_assert_int_eq(turn(), 0);
+	ck_assert_int_eq(w->fetch_err, ERR_NOTFOUND);
+	place = (struct place){ w->j->tail_lsn, 10 };
+	ck_assert_int_eq(journal_fetch(w->j, place, 1, &h), ERR_NOTFOUND);
+	/* its segment is gone */
+	for (int i = 0; i < 300; i++) {
+		ck_assert_int_eq(work(1, 6, 0), 0);
+		for (uint64_t s = 1; s < w->next_seq; s++)
+			ck_assert_int_eq(decide(s), 0);
+	}
+	ck_assert_int_eq(settle(), 0);
+	ck_assert_uint_gt(journal_stats(w->j)->reclaimed, 1);
+	ck_assert_int_eq(journal_fetch(w->j, cold, 1, &h), ERR_NOTFOUND);
+	/* not where a record begins: that is damage, or our own mistake, and the end */
+	ck_assert_int_eq(journal_append(w->j, &e, &hot), 0);
+	place = (struct place){ hot.lsn + 1, hot.len - 1 };
+	ck_assert_int_eq(journal_fetch(w->j, place, 1, &h), ERR_CORRUPT);
+	ck_assert_int_eq(turn(), ERR_CORRUPT);
+	end_world();
+}
+END_TEST
+
+/* A user would lose: bodies, without a word, to somebody who removes a file of the journal. */
+START_TEST(a_segment_that_is_removed_is_missed)
+{
+	struct disk *d;
+	const struct half *h;
+	int err = 0;
+
+	make_world(52, 4096, 300);
+	w->conf.cache_bytes = 0;
+	must_open();
+	ck_assert_int_eq(work(900, 6, 0), 0);
+	ck_assert_int_eq(settle(), 0);
+	ck_assert_uint_gt(journal_stats(w->j)->segments, FILES_OPEN_MAX + 2);
+	d = disk_sim_disk(w->sim);
+	ck_assert_int_eq(d->ops->remove(d, "00000000000000000001.seg"), 0);
+	/* the oldest files are closed when others are needed */
+	for (uint64_t s = w->next_seq - 1; s >= 1 && err == 0; s--) {
+		err = journal_fetch(w->j, w->rows[s].place, s, &h);
+		err = err == ERR_AGAIN ? turn() : err;
+	}
+	ck_assert_int_eq(err, ERR_CORRUPT);
+	end_world();
+}
+END_TEST
+
+/* A user would lose: what reclaim copies, when what it reads is not what was written. */
+START_TEST(reclaim_stops_at_damage)
+{
+	int err = 0;
+
+	for (uint64_t seed = 0; seed < 40; seed++) {
+		make_world(600 + seed, 16384, 6);
+		w->conf.cache_bytes = 0;
+		must_open();
+		ck_assert_int_eq(work(6, 6, 0), 0);
+		ck_assert_int_eq(settle(), 0);
+		ck_assert_uint_eq(w->j->segments[0].number, 1);
+		flip_somewhere(1, 0, 2000);
+		for (int i = 0; i < 400 && !err; i++) {
+			err = work(1, 6, 0);
+			for (uint64_t s = 1; s < w->next_seq && !err; s++)
+				err = decide(s);
+		}
+		ck_assert_int_eq(err, ERR_CORRUPT);
+		err = 0;
+		end_world();
+	}
+}
+END_TEST
+
 /* A user would lose: throughput, or latency, to waiting that nobody needs. */
 START_TEST(lazy_records_wait_and_others_do_not)
 {
@@ -1350,6 +1483,10 @@ main(void)
 	tcase_add_test(t, a_missing_segment_is_reported);
 	tcase_add_test(t, a_cold_read_is_verified);
 	tcase_add_test(t, many_cold_fetches_find_their_slot);
+	tcase_add_test(t, more_cold_fetches_than_slots);
+	tcase_add_test(t, fetches_of_what_is_not_there);
+	tcase_add_test(t, a_segment_that_is_removed_is_missed);
+	tcase_add_test(t, reclaim_stops_at_damage);
 	tcase_add_test(t, lazy_records_wait_and_others_do_not);
 	tcase_add_test(t, old_segments_leave_when_their_retention_is_over);
 	tcase_add_test(t, the_tools_read_what_recovery_reads);
