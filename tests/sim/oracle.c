@@ -764,9 +764,9 @@ oracle_transition(struct oracle *o, const struct note *n)
 {
 	struct ogid *g = find_or_add(o, n->gid, UINT32_MAX);
 
-	/* A refusal may have become durable, and nobody told of it. */
-	if (g->crashed && g->state == TXN_COMMITTED && n->from == TXN_UNDELIVERABLE)
-		g->state = TXN_UNDELIVERABLE;
+	/* A refusal, or its retry, may have become durable, and nobody told of it. */
+	if (g->crashed && g->state && n->from && may_follow((enum txn_state)g->state, n->from))
+		g->state = (uint8_t)n->from;
 	g->crashed = false;
 	if (g->state && !may_follow((enum txn_state)g->state, n->to))
 		oracle_fail(o, "I-10 seq %" PRIu64 " went from %s to %s", n->gid.lo,
