@@ -75,7 +75,8 @@ recover_row(struct core *c, const struct half *h, const uint32_t *topics, struct
 		return ERR_CORRUPT;
 	index = core_row_of(c, h, topics, group, place, core_key_hash(c, h->group, h->key), false);
 	row = core_row(c, index);
-	if (CANARY(PARTITION_ANEW) && h->messages[0].key.p)
+	if (CANARY(PARTITION_ANEW) && h->messages[0].key.p &&
+	    c->topics.topics[topics[0]].partitions > 0)
 		row->partition = partition_of_key(h->messages[0].key,
 						  c->topics.topics[topics[0]].partitions);
 	row->txn.state = TXN_PREPARED;

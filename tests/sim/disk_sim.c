@@ -665,7 +665,7 @@ sim_sync(struct disk_file *f, uint64_t token)
 	if (f->inode->poisoned) {
 		p->err = ERR_IO;
 	} else if (p->err || strikes(d, &d->knobs.fail_sync)) {
-		f->inode->poisoned = true;
+		f->inode->poisoned = !d->knobs.forget;
 		p->err = d->knobs.error ? d->knobs.error : ERR_IO;
 	}
 	if (strikes(d, &d->knobs.hang_sync))

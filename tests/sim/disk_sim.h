@@ -37,6 +37,8 @@ struct disk_sim_knobs {
 	uint64_t fail_sync;
 	int error; /* of those two; 0: ERR_IO.  ERR_NOSPACE: what was not allocated before  */
 	enum disk_sim_lie lie;
+	bool forget;		/* a failed sync is told once, and the next one succeeds: as the */
+				/* kernel has it, below an adapter that keeps the contract      */
 	uint64_t hang_sync;  /* its end never comes                                    */
 	uint64_t lose_write; /* says 0, and only the page cache ever has it            */
 	uint64_t stray_write; /* the same, and the medium has it elsewhere in the file   */

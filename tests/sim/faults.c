@@ -232,6 +232,7 @@ break_disk(struct life *l, enum fault f)
 	l->struck = f;
 	d->error = f == FAULT_WRITE_FULL ? ERR_NOSPACE : 0;
 	d->lie = f == FAULT_SYNC_LIES ? DISK_SIM_WRITTEN : DISK_SIM_LOST;
+	d->forget = true; /* nobody may lean on being told twice */
 	if (f == FAULT_SYNC_EIO || f == FAULT_SYNC_LIES)
 		d->fail_sync = 1;
 	if (f == FAULT_WRITE_EIO)
