@@ -20,6 +20,7 @@
 #define ANSWERS_MAX 64
 #define TRIES_MAX   6
 #define STRANGER    (1 << 30)       /* opaques from here on are of requests that must be refused */
+#define ALTERED     (1 << 29)       /* ... and those of half-sends with another body than before */
 #define DEAF_NS     (70 * NS_PER_S) /* after so much silence a client connects anew */
 
 enum job_state { JOB_IDLE, JOB_SENDING, JOB_LOCAL, JOB_ENDING };
@@ -181,28 +182,32 @@ send_command(struct producers *p, struct producer *one, struct wire_command *c)
 		drop(p, one);
 }
 
+/* The half-send of a message; ALTERED: with another body under its key, which must not pass. */
 static void
-send_half(struct producers *p, struct producer *one, struct job *j)
+half_frame(struct producers *p, struct producer *one, uint32_t message, int32_t opaque,
+	   bool altered)
 {
 	struct wire_command c = { 0 };
 	struct wire_send s = { 0 };
 	struct buf body = BUF_INIT, props = BUF_INIT;
 	char text[WIRE_SEND_TEXT], topic[32];
-	bool plain = oracle_is_plain(p->oracle, j->message);
+	bool plain = oracle_is_plain(p->oracle, message);
 
-	oracle_body(p->oracle, j->message, &body);
-	buf_printf(&props, "UNIQ_KEY\001u%" PRIu32 "\002WAIT\001true\002", j->message);
+	oracle_body(p->oracle, message, &body);
+	if (altered)
+		buf_printf(&body, "!");
+	buf_printf(&props, "UNIQ_KEY\001u%" PRIu32 "\002WAIT\001true\002", message);
 	if (!plain)
 		buf_printf(&props, "TRAN_MSG\001true\002PGROUP\001%s\002", one->group);
 	{
 		struct buf key = BUF_INIT;
 
-		oracle_key(p->oracle, j->message, &key);
+		oracle_key(p->oracle, message, &key);
 		if (key.len)
 			buf_printf(&props, "KEYS\001%.*s\002", STR_ARG(buf_as_str(&key)));
 		buf_free(&key);
 	}
-	snprintf(topic, sizeof(topic), "topic%" PRIu32, oracle_topic(p->oracle, j->message));
+	snprintf(topic, sizeof(topic), "topic%" PRIu32, oracle_topic(p->oracle, message));
 	s.producer_group = wstr(one->group);
 	s.topic = wstr(topic);
 	s.default_topic = wstr("TBW102");
@@ -212,18 +217,25 @@ send_half(struct producers *p, struct producer *one, struct job *j)
 	s.born_timestamp = p->now_ns / NS_PER_MS;
 	s.properties = (struct wire_str){ props.data, props.len };
 	c.code = one->binary ? WIRE_SEND_V2 : WIRE_SEND;
-	j->opaque = c.opaque = one->opaque++;
+	c.opaque = opaque;
 	c.body = (struct wire_str){ body.data, body.len };
 	wire_send_fields(&s, &c, text);
+	send_command(p, one, &c);
+	buf_free(&body);
+	buf_free(&props);
+}
+
+static void
+send_half(struct producers *p, struct producer *one, struct job *j)
+{
+	j->opaque = one->opaque++;
 	j->state = JOB_SENDING;
 	j->tries++;
 	j->asked = oracle_now(p->oracle);
 	j->due_ns = p->now_ns + p->knobs.timeout_ns;
 	oracle_half_invoked(p->oracle, j->message);
 	tell(one, "half-send", j->message, 0, (int)j->tries);
-	send_command(p, one, &c);
-	buf_free(&body);
-	buf_free(&props);
+	half_frame(p, one, j->message, j->opaque, false);
 }
 
 static void
@@ -320,6 +332,25 @@ begin_local(struct producers *p, struct job *j)
 	j->tries = 0;
 }
 
+/* Its key may be free again, then it is a new transaction; but never one that is under way. */
+static void
+on_altered_answer(struct producers *p, struct producer *one, const struct wire_command *c)
+{
+	const struct wire_field *id = wire_field(c, "transactionId");
+	struct gid gid;
+
+	if (c->code != WIRE_SUCCESS || !id ||
+	    gid_parse(str_from(id->value.p, id->value.n), &gid) != 0)
+		return;
+	for (uint32_t i = 0; i < p->knobs.jobs; i++) {
+		if (one->jobs[i].state != JOB_IDLE && gid_eq(one->jobs[i].gid, gid))
+			oracle_fail(p->oracle,
+				    "I-3 another body under the key of seq %" PRIu64
+				    " was taken for a repeat",
+				    gid.lo);
+	}
+}
+
 static void
 on_half_answer(struct producers *p, struct producer *one, struct job *j,
 	       const struct wire_command *c)
@@ -352,7 +383,10 @@ on_half_answer(struct producers *p, struct producer *one, struct job *j,
 	if (!j->repeated && rng_sim_chance(&p->rng, p->knobs.repeat_permille)) {
 		j->repeated = true; /* as if this answer had been lost on the last metre */
 		p->counts.repeats++;
-		send_half(p, one, j);
+		if (rng_sim_chance(&p->rng, p->knobs.altered_permille))
+			half_frame(p, one, j->message, ALTERED + one->opaque, true);
+		if (one->conn)
+			send_half(p, one, j);
 		return;
 	}
 	begin_local(p, j);
@@ -485,6 +519,11 @@ on_frame(struct producers *p, struct producer *one, const char *frame, size_t n)
 
 	if (wire_decode(frame, n, &c) != 0) {
 		oracle_fail(p->oracle, "the broker sent a frame that cannot be decoded");
+		return;
+	}
+	if (c.flag & WIRE_RESPONSE && c.opaque >= ALTERED && c.opaque < STRANGER) {
+		on_altered_answer(p, one, &c);
+		wire_command_done(&c);
 		return;
 	}
 	if (c.flag & WIRE_RESPONSE && c.opaque >= STRANGER) {

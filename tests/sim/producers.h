@@ -35,6 +35,7 @@ struct producers_knobs {
 	uint32_t quit_permille;	   /* per step: a producer's connection is dropped          */
 	uint32_t flip_permille;	   /* of decisions: the contrary of what the database says   */
 	uint32_t stranger_permille; /* of local transactions: another group decides it too    */
+	uint32_t altered_permille; /* of those: another body under the same key comes first  */
 	uint32_t twice_permille;   /* of requests: they arrive twice                        */
 	int64_t again_ns;	   /* what is committed is sent again up to so much later    */
 	bool ends_may_wait;	   /* a decision may be answered "busy": memory is bounded   */

@@ -129,6 +129,8 @@ draw_producers(struct life *l)
 		.slow_permille = between(l, 0, 300),
 		.slow_ns = between(l, 1, 15) * NS_PER_S,
 		.fenced_permille = between(l, 0, 1000),
+		/* it may be a new transaction, which nobody but its producer may decide */
+		.altered_permille = drawn[FAULT_OPERATOR] || drawn[FAULT_PRODUCER_FLIP] ? 0 : 300,
 		.ends_may_wait = drawn[FAULT_LIMITS] || drawn[FAULT_NO_MEMORY],
 		.again_ns = (int64_t)l->conf.core.idempotency_window_ms * NS_PER_MS * 5 / 4,
 		.timeout_ns = 3 * NS_PER_S,
@@ -625,6 +627,18 @@ check_journal(struct life *l)
 }
 
 static void
+check_limits(struct life *l)
+{
+	const struct core_stats *s = core_stats(loop_core(l->loop));
+
+	if (s->rows[TXN_PREPARED] + s->rows[TXN_PARKED] > l->conf.core.undecided_max)
+		oracle_fail(l->oracle,
+			    "I-14 %" PRIu64 " transactions are undecided, of at most %" PRIu64,
+			    s->rows[TXN_PREPARED] + s->rows[TXN_PARKED],
+			    (uint64_t)l->conf.core.undecided_max);
+}
+
+static void
 count_blows(struct life *l)
 {
 	struct disk_sim_knobs *d = disk_sim_knobs(l->disk);
@@ -662,6 +676,7 @@ step(struct life *l)
 	net_sim_advance(l->net, l->now_ns);
 	err = loop_turn(l->loop, 0);
 	notice_mislaid(l);
+	check_limits(l);
 	if (!err)
 		count_blows(l);
 	if (!err && disk_sim_stopped(l->disk))
