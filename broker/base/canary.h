@@ -59,8 +59,6 @@
 	/* further ones of core and journal, written down before any was tried */ \
 	X(COPY_SAYS_MEMORY, "sim", "a copy leaves out the step that is journaled and not durable") \
 	X(DECIDE_WHILE_PENDING, "sim", "a decision does not wait for one being journaled") \
-	X(NUMBER_BEFORE_APPEND, "sim", "an n is used up before its decision is in the journal") \
-	X(LAST_COPY_HAS_KEY, "sim", "recovery gives a key to what it reads last, old copies too") \
 	X(OPEN_BEFORE_DURABLE, "sim", "a segment is begun before the one before it is durable")
 
 enum canary {

@@ -82,10 +82,8 @@ core_decision(struct core *c, uint32_t index, const struct txn_step *step, const
 		e.decision.count = number_parts(c, index, c->n_scratch);
 	}
 	row_set(row, ROW_PENDING);
-	if (CANARY(NUMBER_BEFORE_APPEND) && ev == TXN_COMMIT)
-		numbers_used(c, row);
 	core_pend(c, &p, core_append(c, &e));
-	if (!CANARY(NUMBER_BEFORE_APPEND) && ev == TXN_COMMIT)
+	if (ev == TXN_COMMIT)
 		numbers_used(c, row);
 	if (CANARY(PUBLISH_BEFORE_DURABLE) && ev == TXN_COMMIT)
 		core_push(c, index);

@@ -1130,6 +1130,36 @@ START_TEST(a_missing_segment_is_reported)
 }
 END_TEST
 
+/* A user would lose: all that is in the journal, when a disk comes back empty. */
+START_TEST(a_wiped_journal_is_not_a_new_one)
+{
+	uint64_t oldest, newest;
+
+	make_world(12, 4096, 8);
+	w->conf.retention_ms = 0;
+	must_open();
+	ck_assert_int_eq(work(100, 3, 3), 0);
+	ck_assert_int_eq(settle(), 0);
+	oldest = w->j->segments[0].number;
+	newest = w->j->tail_segment;
+	ck_assert_uint_gt(oldest, 1);
+	kill_process();
+	for (uint64_t i = oldest; i <= newest; i++) {
+		char name[NAME_BYTES];
+		size_t len;
+		uint8_t *bytes;
+
+		segment_name(name, i);
+		bytes = disk_sim_bytes(w->sim, name, &len);
+		ck_assert_ptr_nonnull(bytes);
+		memset(bytes, 0, len);
+	}
+	ck_assert_int_eq(open_journal(), ERR_CORRUPT);
+	ck_assert_uint_gt(strlen(w->fault.text), 20);
+	end_world();
+}
+END_TEST
+
 /* A user would lose: a message, given to Kafka with a bit flipped. */
 START_TEST(a_cold_read_is_verified)
 {
@@ -1481,6 +1511,7 @@ main(void)
 	tcase_add_test(t, a_failure_in_a_turn_is_told_at_its_end);
 	tcase_add_test(t, damage_below_the_durable_lsn_is_reported);
 	tcase_add_test(t, a_missing_segment_is_reported);
+	tcase_add_test(t, a_wiped_journal_is_not_a_new_one);
 	tcase_add_test(t, a_cold_read_is_verified);
 	tcase_add_test(t, many_cold_fetches_find_their_slot);
 	tcase_add_test(t, more_cold_fetches_than_slots);
