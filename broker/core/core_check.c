@@ -106,13 +106,14 @@ may_ask(const struct core *c)
 	return c->check_tokens >= 1 && c->asks_fetching < LIMIT_TURN_CHECKS;
 }
 
-#define ASKED_SEQ_BITS 52
+#define ASKED_SEQ_BITS 44
 
-/* What the body is fetched for: this half message, as it was half-sent last. */
+/* What the body is fetched for: this half message, as half-sent last, and this check of it. */
 static uint64_t
 asked(const struct row *row)
 {
-	return (uint64_t)row->txn.generation << ASKED_SEQ_BITS |
+	return (uint64_t)row->txn.generation << (ASKED_SEQ_BITS + 8) |
+	       (uint64_t)(uint8_t)row->txn.checks << ASKED_SEQ_BITS |
 	       (row->txn.seq & ((UINT64_C(1) << ASKED_SEQ_BITS) - 1));
 }
 
@@ -194,7 +195,10 @@ core_check_fetched(struct core *c, uint64_t which, const struct half *half)
 	row = core_row(c, index);
 	if (!row_undecided(row) || (row->flags & (ROW_PENDING | ROW_OVERDUE)))
 		return;
-	/* Half-sent again meanwhile: its local transaction begins now, and is immune. */
+	/*
+	 * Half-sent again meanwhile: its local transaction begins now, and is immune.  Or asked
+	 * about: a disk that takes longer than the gap had two reads for it under way.
+	 */
 	if (which != asked(row))
 		return;
 	if (!ask(c, index, half)) { /* they left meanwhile: the next one who comes is asked */
