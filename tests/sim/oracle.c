@@ -297,6 +297,8 @@ adopt(struct oracle *o, struct ogid *g, uint32_t message)
 
 	g->message = message;
 	m->forced |= g->forced;
+	if (g->discarded || g->state == TXN_UNDELIVERABLE || g->state == TXN_DISCARDED)
+		m->undeliverable = true; /* the answer was slower than Kafka, and an operator */
 	if (g->commit_step && (!m->commit_invoked || g->commit_step < m->commit_invoked)) {
 		m->commit_invoked = g->commit_step;
 		m->commit_ns = g->commit_ns;
@@ -324,8 +326,6 @@ oracle_half_ok(struct oracle *o, uint32_t message, struct gid gid, uint64_t aske
 			    message);
 	adopt(o, g, message);
 	g->ok = true;
-	if (g->state == TXN_UNDELIVERABLE) /* the answer was slower than Kafka's refusal */
-		o->messages[message].undeliverable = true;
 	if (o->messages[message].plain) {
 		o->messages[message].plain_ok = true;
 		o->counts.plains++;
