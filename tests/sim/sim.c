@@ -20,6 +20,8 @@
 
 #include "sim/run.h"
 
+#define RARE_SEEDS 8000 /* in so many even the rarest of what ought to happen has */
+
 struct totals {
 	uint64_t seeds, violations, events, steps, crashes, halves, commits, rollbacks, checks,
 		records, duplicates, reclaimed;
@@ -116,7 +118,7 @@ vacuous(const struct totals *t)
 			empty = true;
 		}
 	}
-	for (int i = 0; i < SOMETIMES_COUNT; i++) {
+	for (int i = 0; i < SOMETIMES_COUNT && t->seeds >= RARE_SEEDS; i++) {
 		if (!t->hit[i]) {
 			printf("vacuous: never %s\n", sometimes_text((enum sometimes)i));
 			empty = true;
