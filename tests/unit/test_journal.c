@@ -1413,6 +1413,8 @@ one_line(void *arg, struct str line)
 {
 	(void)arg;
 	ck_assert_uint_gt(line.n, 3);
+	for (size_t i = 0; i < line.n; i++)
+		ck_assert(line.p[i] >= 0x20 && line.p[i] < 0x7f);
 	lines++;
 }
 
@@ -1437,6 +1439,152 @@ START_TEST(the_tools_read_what_recovery_reads)
 	buf_free(&out);
 	must_open();
 	end_world();
+}
+END_TEST
+
+/* A user would lose: the journal, to a file that somebody put beside it; or their file. */
+START_TEST(files_of_others_are_left_alone)
+{
+	static const char *const names[] = {
+		"0000000000000000000x.seg",
+		"00000000000000000000.seg",
+		"00000000000000000007.sge",
+		"99999999999999999999.seg",
+		"7.seg",
+		"notes",
+		"spare-",
+		"spare-00000x.seg",
+		"spare-99999999999.seg",
+		"spare-000007-seg",
+		"spare-000007.seg.bak.txt",
+	};
+	struct disk_file *file;
+	struct disk *d;
+
+	make_world(60, 16384, 16);
+	d = disk_sim_disk(w->sim);
+	for (int life = 0; life < 2; life++) {
+		must_open();
+		ck_assert_int_eq(work(20, 4, 3), 0);
+		ck_assert_int_eq(settle(), 0);
+		kill_process();
+		for (size_t i = 0; i < ARRAY_LEN(names) && !life; i++) {
+			ck_assert_int_eq(d->ops->open(d, names[i], true, &file), 0);
+			d->ops->close(file);
+		}
+	}
+	for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+		ck_assert_msg(d->ops->open(d, names[i], false, &file) == 0, "%s", names[i]);
+		d->ops->close(file);
+	}
+	end_world();
+}
+END_TEST
+
+/* A user would lose: everything, to a new journal that is begun where the old one was. */
+START_TEST(a_journal_that_is_gone_is_not_begun_anew)
+{
+	char name[NAME_BYTES];
+	struct disk *d;
+	uint64_t oldest;
+
+	make_world(61, 4096, 8);
+	must_open();
+	for (int i = 0; i < 100; i++) {
+		ck_assert_int_eq(work(1, 6, 0), 0);
+		for (uint64_t s = 1; s < w->next_seq; s++)
+			ck_assert_int_eq(decide(s), 0);
+	}
+	ck_assert_int_eq(settle(), 0);
+	oldest = journal_stats(w->j)->oldest_segment;
+	ck_assert_uint_gt(oldest, 1);
+	d = disk_sim_disk(w->sim);
+	for (uint64_t n = oldest; n < w->j->tail_segment; n++) {
+		segment_name(name, n);
+		ck_assert_int_eq(d->ops->remove(d, name), 0);
+	}
+	segment_name(name, w->j->tail_segment);
+	kill_process();
+	/* the opening of the only one that is left is damaged */
+	for (size_t i = 0; i < 200; i++)
+		disk_sim_flip(w->sim, name, i * 8);
+	ck_assert_int_eq(open_journal(), ERR_CORRUPT);
+	ck_assert_uint_gt(strlen(w->fault.text), 20);
+	disk_sim_kill(w->sim);
+	ck_assert_int_eq(d->ops->remove(d, name), 0);
+	ck_assert_int_eq(open_journal(), ERR_CORRUPT);
+	ck_assert_ptr_nonnull(strstr(w->fault.text, "spare"));
+	end_world();
+}
+END_TEST
+
+/* A user would lose: the meaning of a line, to a body that writes lines of its own. */
+START_TEST(the_dump_is_text_whatever_the_journal_holds)
+{
+	struct message m[6];
+	uint32_t topic[6] = { 0 };
+	struct entry half = { .type = ENTRY_HALF };
+	struct entry parked = { .type = ENTRY_CHECKS, .checks = { 1, 3, 1, true } };
+	struct entry audit = { .type = ENTRY_AUDIT,
+			       .audit = { .verb = STR("check"),
+					  .who = STR("a\"b\\c\n\x7f\x1b"),
+					  .reason = STR("\xc3\xa9"),
+					  .outcome = STR("ok") } };
+	static char long_text[300];
+	struct place p;
+
+	make_world(62, 65536, 16);
+	must_open();
+	memset(long_text, 'x', sizeof(long_text));
+	half.half.half = half_of(1, &m[0], body);
+	m[0].value.n = 200;
+	for (int i = 1; i < 6; i++)
+		m[i] = m[0];
+	half.half.half.count = 6;
+	half.half.half.messages = m;
+	half.half.half.key = str_from(long_text, 255);
+	half.half.topics = topic;
+	ck_assert_int_eq(journal_append(w->j, &half, &p), 0);
+	ck_assert_int_eq(journal_append(w->j, &parked, &p), 0);
+	ck_assert_int_eq(journal_append(w->j, &audit, &p), 0);
+	ck_assert_int_eq(journal_sync(w->j), 0);
+	disk_sim_kill(w->sim);
+	w->j = journal_free(w->j);
+	lines = 0;
+	ck_assert_int_eq(journal_dump(disk_sim_disk(w->sim), one_line, NULL, &w->fault), 0);
+	ck_assert_int_ge(lines, 4);
+	end_world();
+}
+END_TEST
+
+/* What the tools cannot read they say, as the daemon would. */
+START_TEST(the_tools_tell_a_disk_that_fails)
+{
+	struct buf out = BUF_INIT;
+	struct disk *d;
+	uint64_t struck = 1, before;
+
+	for (uint64_t n = 1; struck; n++) {
+		int err;
+
+		make_world(63, 16384, 16);
+		must_open();
+		ck_assert_int_eq(work(40, 4, 3), 0);
+		ck_assert_int_eq(settle(), 0);
+		d = disk_sim_disk(w->sim);
+		kill_process();
+		before = disk_sim_counts(w->sim)->faults;
+		*(n % 2 ? &disk_sim_knobs(w->sim)->refuse : &disk_sim_knobs(w->sim)->fail_end) =
+			(n + 1) / 2;
+		err = _i == 0   ? journal_dump(d, one_line, NULL, &w->fault)
+		      : _i == 1 ? journal_verify(d, &out, &w->fault)
+				: journal_stat(d, &out, &w->fault);
+		struck = disk_sim_counts(w->sim)->faults - before;
+		ck_assert(struck ? err < 0 : err == 0);
+		buf_reset(&out, 0);
+		end_world();
+	}
+	buf_free(&out);
 }
 END_TEST
 
@@ -1521,6 +1669,10 @@ main(void)
 	tcase_add_test(t, lazy_records_wait_and_others_do_not);
 	tcase_add_test(t, old_segments_leave_when_their_retention_is_over);
 	tcase_add_test(t, the_tools_read_what_recovery_reads);
+	tcase_add_test(t, files_of_others_are_left_alone);
+	tcase_add_test(t, a_journal_that_is_gone_is_not_begun_anew);
+	tcase_add_test(t, the_dump_is_text_whatever_the_journal_holds);
+	tcase_add_loop_test(t, the_tools_tell_a_disk_that_fails, 0, 3);
 	tcase_add_test(t, a_record_that_cannot_fit_is_refused);
 	tcase_add_test(t, what_was_taken_can_be_copied_forward);
 	return unit_run_case("journal", t);
