@@ -381,7 +381,7 @@ new_txn(escrow_client *c, const escrow_half_opts *opts)
 	const char *group = opts->group ? opts->group : c->conf->group;
 	const char *id = opts->id ? opts->id : made;
 	size_t group_n, id_n;
-	escrow_txn *txn;
+	escrow_txn *txn = NULL;
 
 	if (!opts->id)
 		make_id(c, made);
@@ -406,7 +406,7 @@ prepare_half(escrow_client *c, const escrow_message *messages, size_t count,
 {
 	escrow_status st = client_usable(c);
 	escrow_half_opts opts;
-	escrow_txn *txn;
+	escrow_txn *txn = NULL;
 	int64_t timeout;
 
 	if (st == ESCROW_OK)
@@ -457,7 +457,7 @@ escrow_half_send_async(escrow_client *c, const escrow_message *messages, size_t 
 		       const escrow_half_opts *opts, escrow_half_sent_fn done, void *arg)
 {
 	escrow_status st;
-	escrow_txn *txn;
+	escrow_txn *txn = NULL;
 
 	if (!done)
 		return fail(ESCROW_E_ARG, "a half-send needs a completion: it brings the handle");
@@ -481,7 +481,7 @@ escrow_half_send(escrow_client *c, const escrow_message *messages, size_t count,
 {
 	escrow_status st = client_usable(c);
 	struct waiter w;
-	escrow_txn *txn;
+	escrow_txn *txn = NULL;
 
 	if (st == ESCROW_OK && !ret_txn)
 		st = fail(ESCROW_E_ARG, "nowhere to put the transaction");
@@ -624,7 +624,7 @@ escrow_status
 escrow_decide_async(escrow_txn **handle, escrow_decision decision, const escrow_decide_opts *opts,
 		    escrow_decided_fn done, void *arg)
 {
-	escrow_txn *txn;
+	escrow_txn *txn = NULL;
 	escrow_status st = prepare_end(handle, decision, opts, &txn);
 
 	if (st != ESCROW_OK)
@@ -639,7 +639,7 @@ escrow_decide(escrow_txn **handle, escrow_decision decision, const escrow_decide
 {
 	escrow_client *c = handle && *handle ? (*handle)->client : NULL;
 	escrow_status st;
-	escrow_txn *txn;
+	escrow_txn *txn = NULL;
 	struct waiter w;
 
 	if (c && client_usable(c) == ESCROW_OK && (st = may_block(c)) != ESCROW_OK) {
@@ -675,7 +675,7 @@ escrow_decide_then_half_send(escrow_txn **handle, escrow_decision decision,
 {
 	escrow_client *c = handle && *handle ? (*handle)->client : NULL;
 	escrow_status st, decided;
-	escrow_txn *txn, *next = NULL;
+	escrow_txn *txn = NULL, *next = NULL;
 	struct waiter w[2];
 
 	if (!c || !ret_decided || !ret_next)
@@ -728,7 +728,7 @@ escrow_send_in_txn(escrow_client *c, const escrow_message *messages, size_t coun
 {
 	escrow_decision decision;
 	escrow_status st;
-	escrow_txn *txn;
+	escrow_txn *txn = NULL;
 
 	if (ret_ran)
 		*ret_ran = 0;
