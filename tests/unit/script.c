@@ -10,6 +10,7 @@
 #include <openssl/ssl.h>
 #include <openssl/x509v3.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -286,7 +287,12 @@ static void *
 run(void *arg)
 {
 	struct script *s = arg;
+	sigset_t pipe;
 
+	/* OpenSSL writes to who has left.  Only here: the client must never raise it. */
+	sigemptyset(&pipe);
+	sigaddset(&pipe, SIGPIPE);
+	pthread_sigmask(SIG_BLOCK, &pipe, NULL);
 	while (!atomic_load(&s->stop)) {
 		struct pollfd fds[2] = { { .fd = s->listener, .events = POLLIN },
 					 { .fd = s->conn, .events = POLLIN } };
