@@ -275,6 +275,7 @@ static void
 reclaimed(struct life *l, const struct buf *state)
 {
 	struct life next = { .core = NULL };
+	struct place from, to;
 	struct record r;
 	struct entry e;
 	size_t before = l->out.count;
@@ -282,7 +283,13 @@ reclaimed(struct life *l, const struct buf *state)
 	for (size_t i = 0; i < l->in.count; i++) {
 		r = record_at(&l->in, i);
 		MUST(record_decode(&r, l->scratch, &e) == 0);
-		core_reclaim(l->core, &e, (struct place){ LSN_IN + i * LSN_GAP, r.len });
+		from = (struct place){ LSN_IN + i * LSN_GAP, r.len };
+		if (e.type != ENTRY_STUB) {
+			core_reclaim(l->core, &e, from);
+		} else if (core_reclaim_stub(l->core, e.stub.gid.lo, from)) {
+			MUST(on_append(l, &e, &to) == 0);
+			core_moved(l->core, e.stub.gid.lo, to);
+		}
 	}
 	MUST(l->out.count < RECORDS_MAX); /* one copy for each, at most */
 	core_durable(l->core, UINT64_MAX);
