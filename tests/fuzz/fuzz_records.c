@@ -26,7 +26,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
 
 #define INPUT_MAX   16384u
 #define RECORDS_MAX 512u
-#define LIVE        (1u << TXN_PREPARED | 1u << TXN_COMMITTED | 1u << TXN_PARKED | 1u << TXN_UNDELIVERABLE)
+
+static const uint32_t live_states =
+	1u << TXN_PREPARED | 1u << TXN_COMMITTED | 1u << TXN_PARKED | 1u << TXN_UNDELIVERABLE;
 
 /* A log of records: the LSN of each is its number and a little. */
 struct record_log {
@@ -244,7 +246,7 @@ turn(struct life *l, int64_t now_ns, uint64_t wall_ms)
 static void
 page_of(struct life *l, struct list_page *page)
 {
-	struct list_query q = { .states = LIVE, .limit = LIMIT_LIST_PAGE };
+	struct list_query q = { .states = live_states, .limit = LIMIT_LIST_PAGE };
 
 	core_list(l->core, &q, page);
 	MUST(page->next_seq == 0);

@@ -45,9 +45,38 @@ rng_sim_init(struct rng_sim *r, uint64_t seed)
 	r->state = hash_u64(seed);
 }
 
+/* The one thing here that all worlds of a process share: a fuzzer has one at a time. */
+static struct {
+	const uint8_t *bytes;
+	size_t left;
+} feed;
+
+void
+rng_sim_feed(const uint8_t *bytes, size_t n)
+{
+	feed.bytes = bytes;
+	feed.left = n;
+}
+
+/* Two bytes of the feed; false when it is empty. */
+static bool
+fed(uint64_t *ret_word)
+{
+	if (feed.left < 2)
+		return false;
+	*ret_word = (uint64_t)feed.bytes[0] | (uint64_t)feed.bytes[1] << 8;
+	feed.bytes += 2;
+	feed.left -= 2;
+	return true;
+}
+
 uint64_t
 rng_sim_next(struct rng_sim *r)
 {
+	uint64_t word;
+
+	if (fed(&word))
+		return word;
 	r->state += UINT64_C(0x9e3779b97f4a7c15);
 	return hash_u64(r->state);
 }
@@ -55,7 +84,11 @@ rng_sim_next(struct rng_sim *r)
 uint64_t
 rng_sim_below(struct rng_sim *r, uint64_t n)
 {
+	uint64_t word;
+
 	CHECK(n > 0, n);
+	if (n > UINT16_MAX && fed(&word)) /* two bytes reach all of it, in steps */
+		return (uint64_t)((unsigned __int128)word * n >> 16);
 	return rng_sim_next(r) % n; /* the bias is far below what a fault rate needs */
 }
 

@@ -8,6 +8,7 @@
 #define CLOCK_SIM_H
 
 #include <stdbool.h>
+#include <stddef.h>
 
 #include "world/clock.h"
 #include "world/rng.h"
@@ -32,5 +33,11 @@ uint64_t rng_sim_next(struct rng_sim *r);
 uint64_t rng_sim_below(struct rng_sim *r, uint64_t n);
 /* True in PERMILLE of 1000 cases; draws nothing for 0. */
 bool rng_sim_chance(struct rng_sim *r, uint32_t permille);
+
+/*
+ * From now on every stream draws two bytes of BYTES for a word, in the order of the draws, as long
+ * as there are any; then its seed goes on.  They are borrowed until the next call; NULL: none.
+ */
+void rng_sim_feed(const uint8_t *bytes, size_t n);
 
 #endif /* CLOCK_SIM_H */
