@@ -101,8 +101,7 @@ out:
 }
 
 /* What libmicrohttpd has to say is about single peers. */
-static void
-on_log(void *arg, const char *fmt, va_list args)
+static PRINTF(2, 0) void on_log(void *arg, const char *fmt, va_list args)
 {
 	char text[256];
 
