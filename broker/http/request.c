@@ -243,6 +243,19 @@ once(struct request_headers *h, const char **slot, const char *value)
 	*slot = value;
 }
 
+/* "Content-Length : 5" is a length to some readers and nothing to others. */
+static bool
+is_plain_header(const char *key, const char *value)
+{
+	if (!*key || key[strspn(key, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+				     "0123456789!#$%&'*+-.^_`|~")])
+		return false;
+	for (; *value; value++)
+		if (((unsigned char)*value < 0x20 && *value != '\t') || *value == 0x7f)
+			return false;
+	return true;
+}
+
 static enum MHD_Result
 each_header(void *cls, enum MHD_ValueKind kind, const char *key, const char *value)
 {
@@ -251,6 +264,8 @@ each_header(void *cls, enum MHD_ValueKind kind, const char *key, const char *val
 	(void)kind;
 	if (!value)
 		value = "";
+	if (!is_plain_header(key, value))
+		h->odd = true;
 	if (!strcasecmp(key, "Accept"))
 		h->accept = value;
 	else if (!strcasecmp(key, "Content-Length"))
@@ -334,7 +349,9 @@ framing_is_clear(struct request *r, const char *version)
 		h->transfer_encoding || (h->content_length && strcmp(h->content_length, "0") != 0);
 	const char *wrong = NULL;
 
-	if (h->repeated)
+	if (h->odd)
+		wrong = "a header whose name or value others read differently";
+	else if (h->repeated)
 		wrong = "a header that may come only once came twice";
 	else if (h->content_length && h->transfer_encoding)
 		wrong = "Content-Length beside Transfer-Encoding";

@@ -57,6 +57,7 @@ struct request_headers {
 	const char *fetch_site;
 	const char *transfer_encoding;
 	bool repeated;	/* one of those that may come only once came twice                  */
+	bool odd;	/* a name that is no token, or a control character in a value        */
 	bool forwarded; /* a proxy speaks for somebody else                                */
 };
 

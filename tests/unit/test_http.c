@@ -721,6 +721,9 @@ START_TEST(test_smuggling)
 		"Content-Length: 94\r\nTransfer-Encoding: chunked\r\n",
 		"Transfer-Encoding: chunked\r\nContent-Length: 94\r\n",
 		"Transfer-Encoding: xchunked\r\n",
+		"Content-Length : 5\r\n",
+		"Cont\aent-Length: 5\r\n",
+		"X: a\v\r\n",
 		"Transfer-Encoding: chunked\r\nTransfer-Encoding: identity\r\n",
 	};
 	char text[2048];
