@@ -111,6 +111,15 @@ recover_half(struct core *c, const struct entry_half *e, struct place place)
 	return recover_row(c, &e->half, e->topics, place, &index);
 }
 
+/* Somebody decided it, and what is said of it goes with that. */
+static bool
+is_decided(const struct decision *d, enum txn_state state)
+{
+	enum txn_state decided = state == TXN_ROLLED_BACK ? TXN_ROLLED_BACK : TXN_COMMITTED;
+
+	return d->state == decided && d->origin >= ORIGIN_CLIENT && d->origin <= ORIGIN_PLAIN;
+}
+
 /* The row is decided: COUNT numbers, for a commit. */
 static int
 recover_decided(struct core *c, uint32_t index, const struct decision *d)
@@ -152,7 +161,7 @@ recover_decision(struct core *c, const struct entry_decision *e)
 	if (index == ROW_NONE || !row_undecided(core_row(c, index)))
 		return 0;
 	row = core_row(c, index);
-	if (e->decision.state != TXN_COMMITTED && e->decision.state != TXN_ROLLED_BACK)
+	if (!is_decided(&e->decision, e->decision.state))
 		return ERR_CORRUPT;
 	if (e->count != (e->decision.state == TXN_COMMITTED ? row->count : 0))
 		return ERR_CORRUPT;
@@ -185,7 +194,8 @@ recover_copy(struct core *c, const struct entry_copy *e, struct place place)
 		set_due(row, e->since_ms, gap_of(c, row));
 		return 0;
 	}
-	if (e->decision.state == TXN_COMMITTED && !e->parts)
+	if (!is_decided(&e->decision, e->state) ||
+	    (e->decision.state == TXN_COMMITTED && !e->parts))
 		return ERR_CORRUPT;
 	recover_decided(c, index, &e->decision);
 	row->txn.state = (uint8_t)e->state;
@@ -208,7 +218,9 @@ recover_stub(struct core *c, const struct entry_stub *e, struct place place)
 	struct row *row;
 
 	if (!recovered_seq(c, e->gid) ||
-	    (e->state != TXN_PUBLISHED && e->state != TXN_ROLLED_BACK && e->state != TXN_DISCARDED))
+	    (e->state != TXN_PUBLISHED && e->state != TXN_ROLLED_BACK &&
+	     e->state != TXN_DISCARDED) ||
+	    !is_decided(&e->decision, e->state))
 		return ERR_CORRUPT;
 	/* Nothing of it is owed: that is why it became a stub. */
 	index = table_find(&c->table, e->gid.lo);
