@@ -218,9 +218,7 @@ recover_stub(struct core *c, const struct entry_stub *e, struct place place)
 	struct row *row;
 
 	if (!recovered_seq(c, e->gid) ||
-	    (e->state != TXN_PUBLISHED && e->state != TXN_ROLLED_BACK &&
-	     e->state != TXN_DISCARDED) ||
-	    !is_decided(&e->decision, e->state))
+	    (e->state != TXN_PUBLISHED && e->state != TXN_ROLLED_BACK && e->state != TXN_DISCARDED))
 		return ERR_CORRUPT;
 	/* Nothing of it is owed: that is why it became a stub. */
 	index = table_find(&c->table, e->gid.lo);
