@@ -209,9 +209,15 @@ operators_answer(struct operators *o, struct reply_to to, const struct answer *a
 void
 operators_crashed(struct operators *o)
 {
-	for (uint32_t i = 0; i < o->order_count; i++)
-		if (o->orders[i].fate == FATE_OPEN)
-			o->orders[i].fate = FATE_UNKNOWN;
+	for (uint32_t i = 0; i < o->order_count; i++) {
+		struct order *order = &o->orders[i];
+
+		if (order->fate != FATE_OPEN)
+			continue;
+		order->fate = FATE_UNKNOWN;
+		if (order->op.verb == VERB_DISCARD && order->apt)
+			oracle_discarded(o->oracle, order->op.gid); /* perhaps it is */
+	}
 	o->given = o->order_count;
 }
 
