@@ -78,6 +78,9 @@ respond(struct request *r)
 	enum MHD_Result result;
 
 	CHECK(r->status, r->mail.number);
+	/* JSON too ends its line, for people at a terminal. */
+	if (r->out.len && r->out.data[r->out.len - 1] != '\n')
+		buf_u8(&r->out, '\n');
 	response = MHD_create_response_from_buffer_with_free_callback(r->out.len, r->out.data,
 								      mem_free);
 	if (!response)
