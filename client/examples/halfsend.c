@@ -1,10 +1,10 @@
 /*
- * halfsend.c -- one half message, told in plain words: the smallest complete producer.
+ * halfsend.c -- one half message, told in plain words: the protocol by hand.
  *
  *      half-send -> (the local transaction would run here) -> commit, rollback or silence
  *
  * and, when asked to, an answer to the check that follows silence.  Uses client/wire and one
- * blocking socket; reads top to bottom.  For real work there are RocketMQ's own clients.
+ * blocking socket; reads top to bottom.  For real work there are libescrow and RocketMQ's clients.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -340,11 +340,17 @@ static bool
 parse(int argc, char **argv, struct options *o)
 {
 	static const struct option names[] = {
-		{ "address", 1, NULL, 'a' },       { "topic", 1, NULL, 't' },
-		{ "group", 1, NULL, 'g' },         { "key", 1, NULL, 'k' },
-		{ "body", 1, NULL, 'b' },          { "then", 1, NULL, 'e' },
-		{ "wait", 1, NULL, 'w' },          { "immunity", 1, NULL, 'i' },
-		{ "answer-checks", 1, NULL, 'c' }, { NULL, 0, NULL, 0 },
+		{ "address", 1, NULL, 'a' },
+		{ "topic", 1, NULL, 't' },
+		{ "group", 1, NULL, 'g' },
+		{ "key", 1, NULL, 'k' },
+		{ "body", 1, NULL, 'b' },
+		{ "then", 1, NULL, 'e' },
+		{ "wait", 1, NULL, 'w' },
+		{ "immunity", 1, NULL, 'i' },
+		{ "answer-checks", 1, NULL, 'c' },
+		{ "help", 0, NULL, 'h' },
+		{ NULL, 0, NULL, 0 },
 	};
 	int id;
 
@@ -377,6 +383,9 @@ parse(int argc, char **argv, struct options *o)
 		case 'c':
 			o->answer = optarg;
 			break;
+		case 'h':
+			fputs(usage, stdout);
+			exit(0);
 		default:
 			return false;
 		}

@@ -56,7 +56,9 @@ main(int argc, char **argv)
 	int failed = 0;
 
 	if (argc != 6) {
-		fprintf(stderr, "usage: order BROKER DATABASE ITEM PIECES ORDERS\n");
+		fprintf(stderr,
+			"usage: order BROKER DATABASE ITEM PIECES ORDERS\n"
+			"  order 'escrow://127.0.0.1:9876?group=order' orders.db shoes 2 100\n");
 		return 2;
 	}
 	if (escrow_open(&mq, argv[1]) || escrow_table_sqlite(&table, argv[2]) ||

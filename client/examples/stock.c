@@ -53,7 +53,7 @@ main(int argc, char **argv)
 	sqlite3 *db;
 
 	if (argc != 3) {
-		fprintf(stderr, "usage: stock KAFKA DATABASE\n");
+		fprintf(stderr, "usage: stock KAFKA DATABASE\n  stock 127.0.0.1:9092 stock.db\n");
 		return 2;
 	}
 	snprintf(brokers, sizeof(brokers), "bootstrap.servers=%s", argv[1]);

@@ -313,6 +313,12 @@ take_path(struct choice *c, const char *path)
 	}
 }
 
+static const char usage[] =
+	"scope [--all | --scope NAME [--path N.N...]] [--states N] [--seconds N]\n"
+	"      [--no-prune] [--expect-violation]\n"
+	"scope --list\n"
+	"tests/sim/README.md says what it does\n";
+
 int
 main(int argc, char **argv)
 {
@@ -343,7 +349,7 @@ main(int argc, char **argv)
 			list();
 			return 0;
 		} else {
-			fprintf(stderr, "scope: what is %s?\n", argv[i]);
+			fputs(usage, stderr);
 			return 2;
 		}
 	}

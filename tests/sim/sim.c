@@ -253,6 +253,11 @@ aborted(int signal)
 	(void)signal;
 }
 
+static const char usage[] =
+	"sim --seed N [--trace] [--dump] [--messages N] [--steps N] [--without WORD,WORD]\n"
+	"sim --seeds N | --seconds N [--first N] [--keep-going N] [--hashes] [--expect-violation]\n"
+	"tests/sim/README.md says what it does\n";
+
 int
 main(int argc, char **argv)
 {
@@ -286,7 +291,7 @@ main(int argc, char **argv)
 			 !argument(argc, argv, &i, "--keep-going", &keep_going) &&
 			 !argument(argc, argv, &i, "--steps", &o.steps) &&
 			 !argument(argc, argv, &i, "--messages", &messages)) {
-			fprintf(stderr, "sim: what is %s?\n", argv[i]);
+			fputs(usage, stderr);
 			return 2;
 		}
 	}
