@@ -38,6 +38,8 @@ def ask(world, method, path, body=None, **headers):
 	answer = conn.getresponse()
 	text = answer.read().decode()
 	conn.close()
+	if text and not text.endswith("\n"):
+		raise world.lab.Failed("%s does not end its line" % path)
 	return answer.status, json.loads(text) if text.startswith("{") else text, answer.headers
 
 
