@@ -315,6 +315,7 @@ core_clock(struct core *c, int64_t now_ns, uint64_t wall_ms)
 	uint64_t expected_ms = c->wall_ms + (uint64_t)(now_ns - c->now_ns) / NS_PER_MS;
 
 	CHECK(now_ns >= c->now_ns, now_ns);
+	CHECK(wall_ms <= GID_MS_MAX, wall_ms);
 	if (c->started && wall_ms > expected_ms + CLOCK_SLACK_MS) {
 		c->jumped_ms += wall_ms - expected_ms;
 		c->jumped_until_ns = now_ns + window_ns;

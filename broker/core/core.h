@@ -63,6 +63,7 @@ void core_moved(struct core *c, uint64_t seq, struct place place);
 /* Journal space: half-sends are refused (BUSY) while it is not OK. */
 void core_space(struct core *c, bool ok);
 
+/* The time of this turn: NOW_NS never goes back, WALL_MS may jump, to GID_MS_MAX at most. */
 void core_clock(struct core *c, int64_t now_ns, uint64_t wall_ms);
 void core_decide(struct core *c);
 /* All records that end at or before LSN are durable. */

@@ -22,7 +22,8 @@ struct gid {
 	uint64_t lo; /* sequence */
 };
 
-#define GID_TEXT 33 /* with the NUL */
+#define GID_TEXT   33			   /* with the NUL */
+#define GID_MS_MAX ((UINT64_C(1) << 48) - 1) /* in the year 10889 */
 
 static inline struct gid
 gid_make(uint64_t ms, uint16_t shard, uint64_t seq)

@@ -14,7 +14,7 @@ struct clock;
 
 struct clock_ops {
 	int64_t (*mono_ns)(struct clock *c);
-	uint64_t (*wall_ms)(struct clock *c);
+	uint64_t (*wall_ms)(struct clock *c); /* since 1970, 0 before it; at most GID_MS_MAX */
 };
 
 struct clock {

@@ -22,7 +22,7 @@ real_wall_ms(struct clock *c)
 
 	(void)c;
 	(void)clock_gettime(CLOCK_REALTIME, &t);
-	/* A clock before 1970 is a clock that was never set. */
+	/* A clock before 1970 is a clock that was never set; Linux lets none be set past 2262. */
 	return t.tv_sec < 0 ? 0 : (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
 }
 

@@ -16,8 +16,9 @@ static uint64_t
 sim_wall_ms(struct clock *c)
 {
 	const struct clock_sim *s = CONTAINER_OF(c, struct clock_sim, clock);
+	int64_t wall_ms = s->now_ns / NS_PER_MS + s->wall_offset_ms;
 
-	return (uint64_t)(s->now_ns / NS_PER_MS + s->wall_offset_ms);
+	return wall_ms < 0 ? 0 : (uint64_t)wall_ms;
 }
 
 static const struct clock_ops clock_sim_ops = { sim_mono_ns, sim_wall_ms };

@@ -2,7 +2,7 @@
  * clock_sim.h -- the clocks and random words of a simulated world.
  *
  * Monotonic time goes where it is told and never back; wall time is monotonic time plus
- * an offset that may jump anywhere.
+ * an offset that may jump anywhere; before 1970 it stands at 0, as the seam says.
  */
 #ifndef CLOCK_SIM_H
 #define CLOCK_SIM_H

@@ -59,6 +59,7 @@ struct oracle {
 	struct ogid *gids;
 	uint32_t gid_count, gid_room;
 	struct map by_gid;
+	struct gid newest; /* of those that a half-send was answered with */
 	uint64_t records;
 	struct oracle_counts counts;
 	/* escrow-seq texts seen, to find one that is used twice */
@@ -314,11 +315,28 @@ oracle_half_invoked(struct oracle *o, uint32_t message)
 	o->counts.halves++;
 }
 
+/*
+ * Whoever cleans a table by a watermark deletes what is below a gid: one that began later, and is
+ * smaller, would go with it.
+ */
+static void
+keep_order(struct oracle *o, struct gid gid)
+{
+	bool later = gid.lo > o->newest.lo;
+
+	if (later ? gid.hi < o->newest.hi : gid.hi > o->newest.hi)
+		oracle_fail(o, "I-10 the gids of seq %" PRIu64 " and %" PRIu64 " are out of order",
+			    o->newest.lo, gid.lo);
+	if (later)
+		o->newest = gid;
+}
+
 void
 oracle_half_ok(struct oracle *o, uint32_t message, struct gid gid, uint64_t asked)
 {
 	struct ogid *g = find_or_add(o, gid, message);
 
+	keep_order(o, gid);
 	o->counts.halves_ok++;
 	o->counts.repeats_ok += g->ok;
 	if (g->message != message && g->message != UINT32_MAX)
