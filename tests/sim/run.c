@@ -411,6 +411,16 @@ raise_up(struct life *l, bool faults)
 	}
 }
 
+static void
+notice_mislaid(struct life *l)
+{
+	const struct disk_sim_knobs *d = disk_sim_knobs(l->disk);
+
+	if (l->mislaying && !d->lose_write && !d->stray_write)
+		l->mislaid_lsn = journal_stats(loop_journal(l->loop))->appended_lsn;
+	l->mislaying = d->lose_write || d->stray_write;
+}
+
 /*
  * What was lost in silence can be told from a torn end only once something behind it is durable
  * (JOURNAL.md, Limits): a cut before that proves nothing.
@@ -540,6 +550,7 @@ stop_and_start(struct life *l, bool power)
 
 	d->stop = d->fail_sync = d->fail_write = d->fail_read = d->flip_read = d->hang_sync = 0;
 	err = journal_sync(loop_journal(l->loop));
+	notice_mislaid(l);
 	if (err && !excused)
 		oracle_fail(l->oracle, "the last sync failed without cause: %s", err_name(err));
 	shoot(l, &before);
@@ -586,16 +597,6 @@ next_ns(struct life *l)
 	/* time never stands still, and a turn takes a while */
 	next = max_i64(next, l->now_ns + 20000);
 	return min_i64(next, l->now_ns + 60 * NS_PER_S);
-}
-
-static void
-notice_mislaid(struct life *l)
-{
-	const struct disk_sim_knobs *d = disk_sim_knobs(l->disk);
-
-	if (l->mislaying && !d->lose_write && !d->stray_write)
-		l->mislaid_lsn = journal_stats(loop_journal(l->loop))->appended_lsn;
-	l->mislaying = d->lose_write || d->stray_write;
 }
 
 /*
