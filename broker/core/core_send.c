@@ -277,9 +277,8 @@ repeat(struct core *c, uint32_t index, const struct half_request *r)
 static uint32_t
 history_oldest(const struct core *c, uint64_t keep_ms, bool pressed)
 {
-	bool in_window;
-
 	const struct row *row;
+	bool in_window;
 
 	if (c->history.head == ROW_NONE)
 		return ROW_NONE;

@@ -6,7 +6,6 @@
  * the relay's.  What librdkafka needs to be asked while blocking (metadata, cluster id)
  * is asked by the scout, and all that costs is done by the handle's own thread
  * (sink_real_scout.c, sink_real_producer.c).
- *
  */
 #include "world/sink_real.h"
 

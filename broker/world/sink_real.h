@@ -117,8 +117,7 @@ struct sink_handle {
 	struct sink_messages work;
 	size_t work_at;
 	struct sink_reports batch; /* told at once                                       */
-	struct sink_message **reported;
-	size_t reported_cap;
+	struct sink_message **reported; /* those of the batch, as many                   */
 	uint64_t flying; /* produced and not reported                                     */
 	bool stuck;	 /* librdkafka's queue is full                                   */
 	bool fatal;	 /* and said so                                                  */

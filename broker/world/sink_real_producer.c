@@ -201,8 +201,9 @@ tell(struct sink_handle *h)
 	for (size_t i = 0; i < b->count; i++) {
 		struct sink_chunk *c = h->reported[i]->chunk;
 
+		c->reported++;
 		/* The count of one that is not open no longer changes. */
-		if (++c->reported && c != h->open && c->reported == c->count)
+		if (c != h->open && c->reported == c->count)
 			chunk_free(h, c);
 	}
 	pthread_mutex_unlock(&h->lock);
