@@ -422,20 +422,16 @@ drop(struct checks *k, struct listener *l)
 	*l = k->listeners[--k->listener_count];
 }
 
-escrow_status
-escrow_on_check(escrow_client *c, const char *group, escrow_check_fn fn, void *arg)
+static escrow_status
+listen(escrow_client *c, const char *group, escrow_check_fn fn, void *arg)
 {
-	escrow_status st = client_usable(c);
+	struct checks *k = &c->checks;
+	escrow_status st = ESCROW_OK;
 	struct listener *l;
-	struct checks *k;
 
-	if (st != ESCROW_OK)
-		return st;
-	group = group ? group : c->conf->group;
 	if (!group || !*group || strlen(group) > GROUP_MAX)
 		return fail(ESCROW_E_ARG, "no producer group, or one of more than %d bytes",
 			    GROUP_MAX);
-	k = &c->checks;
 	pthread_mutex_lock(&k->mutex);
 	l = find(k, group);
 	if (l && fn) {
@@ -443,6 +439,8 @@ escrow_on_check(escrow_client *c, const char *group, escrow_check_fn fn, void *a
 		l->arg = arg;
 	} else if (l) {
 		drop(k, l);
+	} else if (fn && k->stop) {
+		st = fail(ESCROW_E_CLOSED, "the client is being closed");
 	} else if (fn) {
 		st = add(c, group, fn, arg);
 	}
@@ -453,6 +451,18 @@ escrow_on_check(escrow_client *c, const char *group, escrow_check_fn fn, void *a
 	atomic_store(&k->changed, true);
 	atomic_store(&c->asleep, true); /* wakes the engine whatever it does */
 	engine_wake(c);
+	return st;
+}
+
+escrow_status
+escrow_on_check(escrow_client *c, const char *group, escrow_check_fn fn, void *arg)
+{
+	escrow_status st = client_enter(c);
+
+	if (st != ESCROW_OK)
+		return st;
+	st = listen(c, group ? group : c->conf->group, fn, arg);
+	client_leave(c);
 	return st;
 }
 

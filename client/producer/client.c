@@ -42,12 +42,28 @@ client_usable(const escrow_client *c)
 	return ESCROW_OK;
 }
 
+escrow_status
+client_enter(escrow_client *c)
+{
+	escrow_status st = client_usable(c);
+
+	if (st == ESCROW_OK)
+		atomic_fetch_add(&c->inside, 1);
+	return st;
+}
+
+void
+client_leave(escrow_client *c)
+{
+	atomic_fetch_sub(&c->inside, 1); /* from here on C may be gone */
+}
+
 bool
 client_in_callback(const escrow_client *c)
 {
-	if (c->has_thread)
-		return pthread_equal(pthread_self(), c->thread);
-	return atomic_load(&c->polling) && pthread_equal(pthread_self(), c->poller);
+	if (atomic_load(&c->polling))
+		return pthread_equal(pthread_self(), c->poller);
+	return c->has_thread && pthread_equal(pthread_self(), c->thread);
 }
 
 void
@@ -110,8 +126,9 @@ client_wait(escrow_client *c, bool (*ready)(escrow_client *c, void *arg), void *
 }
 
 void
-waiter_init(struct waiter *w)
+waiter_init(struct waiter *w, escrow_client *c)
 {
+	w->turns = c->has_thread ? NULL : c;
 	(void)sem_init(&w->sem, 0, 0); /* cannot fail with these arguments */
 	atomic_init(&w->done, false);
 	w->status = ESCROW_OK;
@@ -129,16 +146,13 @@ waiter_wake(struct waiter *w, escrow_status status, const char *why)
 }
 
 escrow_status
-client_await(escrow_client *c, struct waiter *w)
+client_await(struct waiter *w)
 {
-	if (c->has_thread) {
-		while (sem_wait(&w->sem) < 0 && errno == EINTR)
-			;
-	} else {
-		/* It ends by its deadline, if by nothing else. */
-		while (!atomic_load(&w->done))
-			turn(c, TIME_NEVER);
-	}
+	/* It ends by its deadline, if by nothing else. */
+	while (w->turns && !atomic_load(&w->done))
+		turn(w->turns, TIME_NEVER);
+	while (sem_wait(&w->sem) < 0 && errno == EINTR)
+		;
 	sem_destroy(&w->sem);
 	if (w->status != ESCROW_OK)
 		escrow_set_last_error(w->why);
@@ -151,7 +165,10 @@ escrow_status
 client_submit(escrow_client *c, struct op *op, struct op *behind)
 {
 	size_t count = behind ? 2 : 1;
+	escrow_status st = client_enter(c);
 
+	if (st != ESCROW_OK)
+		return st;
 	op->client = c;
 	op->parity = atomic_load(&c->parity) & 1;
 	if (behind) {
@@ -160,12 +177,13 @@ client_submit(escrow_client *c, struct op *op, struct op *behind)
 	}
 	atomic_fetch_add(&c->under_way[op->parity], count);
 	/* After the count: escrow_close() waits for what is counted, and takes no more. */
-	if (atomic_load(&c->closed)) {
+	st = client_usable(c);
+	if (st == ESCROW_OK)
+		engine_push(c, op, behind);
+	else
 		atomic_fetch_sub(&c->under_way[op->parity], count);
-		return fail(ESCROW_E_CLOSED, "the client is being closed");
-	}
-	engine_push(c, op, behind);
-	return ESCROW_OK;
+	client_leave(c);
+	return st;
 }
 
 void
@@ -392,15 +410,18 @@ is_connected(escrow_client *c, void *arg)
 escrow_status
 escrow_wait_connected(escrow_client *c, int timeout_ms)
 {
-	escrow_status st = client_usable(c);
+	escrow_status st = client_enter(c);
 
 	if (st != ESCROW_OK)
 		return st;
 	if (client_in_callback(c))
-		return fail(ESCROW_E_ARG, "a callback may not block");
-	if (!client_wait(c, is_connected, NULL, timeout_ms))
-		return fail(ESCROW_E_UNREACHABLE, "no connection within %d ms", timeout_ms);
-	return client_usable(c);
+		st = fail(ESCROW_E_ARG, "a callback may not block");
+	else if (!client_wait(c, is_connected, NULL, timeout_ms))
+		st = fail(ESCROW_E_UNREACHABLE, "no connection within %d ms", timeout_ms);
+	else
+		st = client_usable(c);
+	client_leave(c);
+	return st;
 }
 
 static bool
@@ -441,15 +462,16 @@ flush(escrow_client *c, int64_t timeout_ms)
 escrow_status
 escrow_flush(escrow_client *c, int timeout_ms)
 {
-	escrow_status st = client_usable(c);
+	escrow_status st = client_enter(c);
 
 	if (st != ESCROW_OK)
 		return st;
 	if (client_in_callback(c))
-		return fail(ESCROW_E_ARG, "a callback may not block");
-	if (!flush(c, timeout_ms))
-		return fail(ESCROW_E_TIMEOUT, "requests are under way after %d ms", timeout_ms);
-	return ESCROW_OK;
+		st = fail(ESCROW_E_ARG, "a callback may not block");
+	else if (!flush(c, timeout_ms))
+		st = fail(ESCROW_E_TIMEOUT, "requests are under way after %d ms", timeout_ms);
+	client_leave(c);
+	return st;
 }
 
 int
@@ -522,14 +544,14 @@ escrow_close(escrow_client *c, int timeout_ms)
 		engine_wake(c);
 		pthread_join(c->thread, NULL);
 	}
-	/* Who counted a request before we closed pushes it now or soon. */
+	/* Who counted a request before we closed pushes it now or soon; then it leaves. */
 	c->poller = pthread_self();
 	atomic_store(&c->polling, true);
-	c->has_thread = false;
 	do {
 		engine_fail_all(c);
 		sched_yield();
-	} while (atomic_load(&c->under_way[0]) + atomic_load(&c->under_way[1]) > 0);
+	} while (atomic_load(&c->under_way[0]) + atomic_load(&c->under_way[1]) > 0 ||
+		 atomic_load(&c->inside) > 0);
 	atomic_store(&c->polling, false);
 	engine_close(c);
 	checks_done(c);

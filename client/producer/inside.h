@@ -118,6 +118,7 @@ struct ops {
 
 /* A thread that waits for one request. */
 struct waiter {
+	escrow_client *turns; /* poll mode: whose engine the thread runs meanwhile; or NULL */
 	sem_t sem;
 	atomic_bool done; /* poll mode looks at it */
 	escrow_status status;
@@ -274,15 +275,16 @@ struct escrow_client {
 	atomic_uint *alive;    /* on a page that a child of fork() finds empty */
 	atomic_int refs;       /* the opener's, and one for each transaction */
 	atomic_bool closed;    /* takes no more requests */
+	atomic_int inside;     /* calls that escrow_close() waits for: client_enter() */
 	char client_id[256];
 	uint64_t id_random;
 	atomic_uint_fast64_t id_count;
 
 	struct engine engine;
 	pthread_t thread;
-	bool has_thread;
+	bool has_thread;       /* thread mode: from the opening on */
 	atomic_bool stop;
-	pthread_t poller;      /* poll mode: who is in engine_turn() */
+	pthread_t poller;      /* who is in engine_turn() in poll mode, or closes the client */
 	atomic_bool polling;
 	int callbacks;	       /* made in this poll */
 
@@ -310,6 +312,12 @@ struct escrow_client {
 
 /* OK, or why no call can do anything: ARG for NULL, CLOSED, FORK. */
 escrow_status client_usable(const escrow_client *c);
+/*
+ * Before and behind what uses C and may meet escrow_close() in another thread, which waits for it:
+ * what it completes may otherwise be all that kept C.  Enters only when it is usable.
+ */
+escrow_status client_enter(escrow_client *c);
+void client_leave(escrow_client *c);
 /* True where blocking would be for ever: in a callback of the engine. */
 bool client_in_callback(const escrow_client *c);
 /* Room for a half-send of BYTES in the window: FULL... */
@@ -330,9 +338,9 @@ bool client_wait(escrow_client *c, bool (*ready)(escrow_client *c, void *arg), v
 escrow_status client_submit(escrow_client *c, struct op *op, struct op *behind);
 /* A request that was counted is complete, its callback included. */
 void client_complete(escrow_client *c, unsigned parity);
-/* Waits for the request that W belongs to; its status and sentence. */
-escrow_status client_await(escrow_client *c, struct waiter *w);
-void waiter_init(struct waiter *w);
+void waiter_init(struct waiter *w, escrow_client *c);
+/* Waits for the request that W belongs to, when the client may be gone; status and sentence. */
+escrow_status client_await(struct waiter *w);
 void waiter_wake(struct waiter *w, escrow_status status, const char *why);
 
 /* ---- send.c ---------------------------------------------------------------------------------- */

@@ -491,12 +491,12 @@ escrow_half_send(escrow_client *c, const escrow_message *messages, size_t count,
 		st = prepare_half(c, messages, count, opts, true, &txn);
 	if (st != ESCROW_OK)
 		return st;
-	waiter_init(&w);
+	waiter_init(&w, c);
 	txn->waiter = &w;
 	txn->op.urgent = true;
 	st = submit_half(c, txn);
 	if (st == ESCROW_OK)
-		st = client_await(c, &w);
+		st = client_await(&w);
 	if (st == ESCROW_OK)
 		*ret_txn = w.txn;
 	return st;
@@ -649,11 +649,11 @@ escrow_decide(escrow_txn **handle, escrow_decision decision, const escrow_decide
 	st = prepare_end(handle, decision, opts, &txn);
 	if (st != ESCROW_OK)
 		return st;
-	waiter_init(&w);
+	waiter_init(&w, c);
 	txn->waiter = &w;
 	txn->op.urgent = true;
 	st = submit_end(txn);
-	return st == ESCROW_OK ? client_await(c, &w) : st;
+	return st == ESCROW_OK ? client_await(&w) : st;
 }
 
 escrow_status
@@ -688,12 +688,12 @@ escrow_decide_then_half_send(escrow_txn **handle, escrow_decision decision,
 	st = prepare_half(c, messages, count, opts, true, &next);
 	decided = prepare_end(handle, decision, NULL, &txn);
 	if (decided == ESCROW_OK) {
-		waiter_init(&w[0]);
+		waiter_init(&w[0], c);
 		txn->waiter = &w[0];
 		txn->op.urgent = true;
 	}
 	if (st == ESCROW_OK) {
-		waiter_init(&w[1]);
+		waiter_init(&w[1], c);
 		next->waiter = &w[1];
 		next->op.urgent = true;
 	}
@@ -711,9 +711,9 @@ escrow_decide_then_half_send(escrow_txn **handle, escrow_decision decision,
 		st = submit_half(c, next);
 	}
 	if (decided == ESCROW_OK)
-		decided = client_await(c, &w[0]);
+		decided = client_await(&w[0]);
 	if (st == ESCROW_OK)
-		st = client_await(c, &w[1]);
+		st = client_await(&w[1]);
 	if (st == ESCROW_OK)
 		*ret_next = w[1].txn;
 	*ret_decided = decided;
@@ -777,21 +777,14 @@ watermark_done(struct op *op, escrow_status status, const char *why,
 	waiter_wake(&w->waiter, status, why);
 }
 
-escrow_status
-escrow_oldest_undecided(escrow_client *c, const void *db_id, int timeout_ms,
-			unsigned char ret_gid[ESCROW_GID_SIZE])
+static escrow_status
+watermark(escrow_client *c, const void *db_id, int64_t timeout_ms, unsigned char *ret_gid)
 {
-	escrow_status st = client_usable(c);
 	struct wire_command command WIRE_UNSET;
 	char db[2 * ESCROW_DB_ID_SIZE + 1];
+	escrow_status st;
 	struct watermark w;
 
-	if (st == ESCROW_OK && (!db_id || !ret_gid || timeout_ms < 0))
-		st = fail(ESCROW_E_ARG, "escrow_oldest_undecided: an argument is missing");
-	if (st == ESCROW_OK)
-		st = may_block(c);
-	if (st != ESCROW_OK)
-		return st;
 	memset(&w.op, 0, sizeof(w.op));
 	put_hex(db, db_id, ESCROW_DB_ID_SIZE);
 	wire_command_init(&command, WIRE_BINARY, WIRE_WATERMARK);
@@ -802,12 +795,30 @@ escrow_oldest_undecided(escrow_client *c, const void *db_id, int timeout_ms,
 	w.op.frame = w.frame;
 	w.op.urgent = true;
 	w.op.done = watermark_done;
-	w.op.deadline_ns = clock_ns() + (timeout_ms ? timeout_ms : c->conf->timeout_ms) * NS_PER_MS;
-	waiter_init(&w.waiter);
+	w.op.deadline_ns = clock_ns() + timeout_ms * NS_PER_MS;
+	waiter_init(&w.waiter, c);
 	st = client_submit(c, &w.op, NULL);
 	if (st == ESCROW_OK)
-		st = client_await(c, &w.waiter);
+		st = client_await(&w.waiter);
 	if (st == ESCROW_OK)
 		memcpy(ret_gid, w.waiter.gid, ESCROW_GID_SIZE);
+	return st;
+}
+
+escrow_status
+escrow_oldest_undecided(escrow_client *c, const void *db_id, int timeout_ms,
+			unsigned char ret_gid[ESCROW_GID_SIZE])
+{
+	escrow_status st = client_enter(c);
+
+	if (st != ESCROW_OK)
+		return st;
+	if (!db_id || !ret_gid || timeout_ms < 0)
+		st = fail(ESCROW_E_ARG, "escrow_oldest_undecided: an argument is missing");
+	else
+		st = may_block(c);
+	if (st == ESCROW_OK)
+		st = watermark(c, db_id, timeout_ms ? timeout_ms : c->conf->timeout_ms, ret_gid);
+	client_leave(c);
 	return st;
 }

@@ -856,6 +856,58 @@ START_TEST(closing_completes_what_is_under_way_and_keeps_handles_valid)
 }
 END_TEST
 
+#define RACERS 4
+
+struct racer {
+	pthread_t thread;
+	pthread_barrier_t *start;
+	escrow_txn *txn;
+	escrow_status status;
+};
+
+static void *
+race(void *arg)
+{
+	struct racer *r = arg;
+
+	(void)pthread_barrier_wait(r->start); /* says who is the last */
+	r->status = escrow_commit(&r->txn);
+	return NULL;
+}
+
+/* Would lose: the process, when a thread commits while another closes the client. */
+START_TEST(closing_waits_for_the_calls_of_other_threads)
+{
+	script_start(s);
+	for (int i = 0; i < 300; i++) {
+		struct racer racers[RACERS];
+		pthread_barrier_t start;
+		escrow_client *c = open_client("&backoff.ms=5");
+		escrow_status st;
+
+		pthread_barrier_init(&start, NULL, RACERS + 1);
+		for (int k = 0; k < RACERS; k++) {
+			racers[k].start = &start;
+			racers[k].txn = half(c);
+			ck_assert_int_eq(pthread_create(&racers[k].thread, NULL, race, &racers[k]),
+					 0);
+		}
+		(void)pthread_barrier_wait(&start); /* says who is the last */
+		st = escrow_close(c, 0);
+		ck_assert(st == ESCROW_OK || st == ESCROW_E_TIMEOUT);
+		for (int k = 0; k < RACERS; k++) {
+			pthread_join(racers[k].thread, NULL);
+			st = racers[k].status;
+			ck_assert_msg(st == ESCROW_OK || st == ESCROW_E_CLOSED ||
+					      st == ESCROW_E_TIMEOUT,
+				      "%s", escrow_status_name(st));
+			ck_assert_ptr_null(racers[k].txn);
+		}
+		pthread_barrier_destroy(&start);
+	}
+}
+END_TEST
+
 /* Would lose: the parent's connection, to a child that writes into it. */
 START_TEST(a_child_is_told_that_the_client_is_not_its_own)
 {
@@ -1005,6 +1057,7 @@ UNIT_WITH("escrow", setup, teardown, what_is_half_sent_is_what_the_application_s
 	  tls_trusts_whom_it_was_told_to, checks_are_answered_by_the_listener_of_their_group,
 	  everything_happens_in_poll_when_the_descriptor_says_so, a_callback_cannot_block,
 	  closing_completes_what_is_under_way_and_keeps_handles_valid,
+	  closing_waits_for_the_calls_of_other_threads,
 	  a_child_is_told_that_the_client_is_not_its_own,
 	  what_is_malformed_is_refused_before_it_is_sent,
 	  keys_and_urls_say_what_is_wrong_with_them);
