@@ -270,8 +270,8 @@ rebalance(rd_kafka_t *rk, rd_kafka_resp_err_t err, rd_kafka_topic_partition_list
 	if (strcmp(rd_kafka_rebalance_protocol(rk), "COOPERATIVE") == 0)
 		error = assign ? rd_kafka_incremental_assign(rk, list)
 			       : rd_kafka_incremental_unassign(rk, list);
-	else
-		err = rd_kafka_assign(rk, assign ? list : NULL);
+	else if ((err = rd_kafka_assign(rk, assign ? list : NULL)) != RD_KAFKA_RESP_ERR_NO_ERROR)
+		consumer_log(c, ESCROW_LOG_ERROR, "rebalance: %s", rd_kafka_err2str(err));
 	if (error != NULL) {
 		consumer_log(c, ESCROW_LOG_ERROR, "rebalance: %s", rd_kafka_error_string(error));
 		rd_kafka_error_destroy(error);
@@ -312,8 +312,10 @@ trouble(struct escrow_consumer *c, const rd_kafka_message_t *m)
 	rd_kafka_resp_err_t err = rd_kafka_fatal_error(c->kafka, text, sizeof(text));
 
 	if (err) {
+		pthread_mutex_lock(&c->lock); /* a worker may have a reason of its own */
 		c->ended = ESCROW_E_PROTOCOL;
 		snprintf(c->why, sizeof(c->why), "%s: %.400s", rd_kafka_err2name(err), text);
+		pthread_mutex_unlock(&c->lock);
 		atomic_store(&c->stop, true);
 		return;
 	}

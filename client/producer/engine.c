@@ -319,14 +319,12 @@ watch(escrow_client *c)
 	struct epoll_event ev = { .events = (e->link.want_read ? EPOLLIN : 0u) |
 					    (e->link.want_write ? EPOLLOUT : 0u) };
 
-	if (e->epoll < 0 || e->link.fd < 0)
+	if (e->epoll < 0 || e->link.fd < 0 ||
+	    (e->watched_fd == e->link.fd && e->watched == ev.events))
 		return;
-	if (e->watched_fd != e->link.fd) {
+	if (epoll_ctl(e->epoll, EPOLL_CTL_MOD, e->link.fd, &ev) < 0)
 		(void)epoll_ctl(e->epoll, EPOLL_CTL_ADD, e->link.fd, &ev); /* nobody polls: late */
-		e->watched_fd = e->link.fd;
-	} else if (e->watched != ev.events) {
-		(void)epoll_ctl(e->epoll, EPOLL_CTL_MOD, e->link.fd, &ev);
-	}
+	e->watched_fd = e->link.fd;
 	e->watched = ev.events;
 }
 
@@ -816,6 +814,7 @@ go_on(escrow_client *c)
 {
 	struct engine *e = &c->engine;
 
+	e->watched_fd = -1; /* another address: another socket, often of the same number */
 	if (link_go_on(&e->link, &e->servers[e->server]) < 0) {
 		lost(c);
 		return;
