@@ -142,7 +142,7 @@ def cuts(args, r, disk, rnd, count):
 	control = shim.Control(r.folder / "control")
 	env = control.preload(args)
 	cutter = Cutter(args, r, disk, rnd)
-	r.plan(powercut=count * 2 // 5, ambiguous=count, rollback=count, answer=count)
+	r.plan(powercut=max(1, count // 10), ambiguous=count, rollback=count, answer=count)
 	r.begin(env=env)
 	for _ in range(count):
 		control.sync_delay(rnd.choice((0.002, 0.01, 0.02)))

@@ -365,7 +365,7 @@ static void
 judge_answers(const char *p, size_t n, const struct reader *r)
 {
 	for (size_t i = 0; n; i++) {
-		const char *blank = memmem(p, n, "\r\n\r\n", 4);
+		const char *blank = p ? memmem(p, n, "\r\n\r\n", 4) : NULL;
 		struct str text;
 		size_t head, body = 0;
 		int status;
