@@ -54,6 +54,7 @@ enum token {
 	TOKEN_BLOCKING = 1, /* recovery, dump: somebody stands and waits                     */
 	TOKEN_SYNC,
 	TOKEN_NEXT_DIR,
+	TOKEN_REMOVED_DIR,
 	TOKEN_FILL,
 	TOKEN_RECYCLE_DIR,
 	TOKEN_RECLAIM,
@@ -337,6 +338,7 @@ struct journal {
 	uint64_t previous_end;
 	uint64_t start_segment;
 	bool start_reuse; /* its file is there already                                    */
+	bool removed;	  /* a name above it is gone for certain                          */
 	struct listing leftovers;
 };
 

@@ -467,6 +467,9 @@ take_end(struct journal *j, const struct disk_done *done)
 			return done->err;
 		j->next_state = NEXT_READY;
 		return writer_flush(j);
+	case TOKEN_REMOVED_DIR:
+		j->removed = !done->err;
+		return done->err;
 	case TOKEN_FILL:
 		return spare_filled(j, done->err);
 	case TOKEN_RECYCLE_DIR:

@@ -259,10 +259,17 @@ opening_is_durable(const struct journal *j)
 	return !j->syncing && !j->released;
 }
 
+static bool
+name_is_gone(const struct journal *j)
+{
+	return j->removed;
+}
+
 /*
  * Step 7: what lies above the new segment was never opened.  Its name must be gone for certain
- * before a byte below it is written again, for it vouches for the bytes that were there: the
- * directory is synced in start_file().
+ * before a byte below it is written again, for it vouches for the bytes that were there; and one
+ * after the other from the top, each synced, for the power may be cut here too: a lower name that
+ * is gone without a higher one is a gap, and a gap is damage.
  */
 static int
 remove_above(struct journal *j)
@@ -270,10 +277,16 @@ remove_above(struct journal *j)
 	char name[NAME_BYTES];
 	int err = 0;
 
-	for (size_t i = 0; i < j->leftovers.segment_count && !err; i++) {
+	for (size_t i = j->leftovers.segment_count; i-- > 0 && !err;) {
+		if (j->leftovers.segments[i] <= j->start_segment)
+			break;
 		segment_name(name, j->leftovers.segments[i]);
-		if (j->leftovers.segments[i] > j->start_segment)
-			err = j->disk->ops->remove(j->disk, name);
+		err = j->disk->ops->remove(j->disk, name);
+		j->removed = false;
+		if (!err)
+			err = j->disk->ops->sync_dir(j->disk, TOKEN(TOKEN_REMOVED_DIR, 0));
+		if (!err)
+			err = journal_await(j, name_is_gone);
 	}
 	return err;
 }
