@@ -378,6 +378,7 @@ wait_for_work(struct scout *sc, int64_t due_ms, bool *ret_all, char **ret_names,
 {
 	struct timespec due = { .tv_sec = due_ms / 1000, .tv_nsec = due_ms % 1000 * NS_PER_MS };
 	struct sink_real *s = sc->sink;
+	bool stop;
 	int err = 0;
 
 	pthread_mutex_lock(&s->lock);
@@ -386,11 +387,12 @@ wait_for_work(struct scout *sc, int64_t due_ms, bool *ret_all, char **ret_names,
 		err = pthread_cond_timedwait(&s->changed, &s->lock, &due);
 	*ret_all = err == ETIMEDOUT || s->hurry || s->handle != sc->handle;
 	s->hurry = false;
-	memcpy(ret_names, s->requests, s->request_count * sizeof(*ret_names));
-	*ret_count = s->request_count;
-	s->request_count = 0;
+	stop = s->stop;
+	*ret_count = stop ? 0 : s->request_count; /* what is left is freed with the sink */
+	memcpy(ret_names, s->requests, *ret_count * sizeof(*ret_names));
+	s->request_count -= *ret_count;
 	pthread_mutex_unlock(&s->lock);
-	return !s->stop;
+	return !stop;
 }
 
 static void

@@ -128,7 +128,9 @@ static void
 end_names(const struct seen_message *m)
 {
 	for (size_t i = 0; i < m->header_count; i++) {
-		char *mark = strchr((char *)(uintptr_t)m->headers[i].name, 1);
+		const escrow_header *h = &m->headers[i];
+		char *name = (char *)(uintptr_t)h->name;
+		char *mark = memchr(name, 1, (size_t)((const char *)h->value - name));
 
 		if (mark)
 			*mark = '\0';

@@ -84,7 +84,7 @@ damage_file(void *arg, const char *name, uint64_t size)
 	struct disk_sim *disk = stage_of(d->s)->disk;
 	size_t len = 0;
 	const uint8_t *bytes = disk_sim_bytes(disk, name, &len);
-	const uint8_t *at = memmem(bytes, len, d->text, strlen(d->text));
+	const uint8_t *at = bytes ? memmem(bytes, len, d->text, strlen(d->text)) : NULL;
 
 	(void)size;
 	if (!at || d->done)
