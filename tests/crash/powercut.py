@@ -4,8 +4,8 @@ The journal lies on an ext4 of its own, on a loop device.  At a moment under loa
 between two instructions; of the journal's dirty pages some are written out, as a disk may; then
 the file system is shut down without flushing its log.  All that was not synced is gone, with
 holes.  Some cuts leave the daemon running: every write fails then, and it must end by itself.
-Some hit the start after a cut.  Syncs are slowed down (shim.c), or cuts would rarely find
-anything that was not yet synced.
+Some hit the start after a cut.  Syncs are slowed down (shim.c), and most cuts wait for one
+that has been asked for and has not begun: at any other moment there may be nothing to lose.
 
 A cut counts when the disk lost a page that the page cache had; it was torn when it also kept a later one.
 """
@@ -56,8 +56,8 @@ class LoopDisk:
 
 
 class Cutter:
-	def __init__(self, args, r, disk, rnd):
-		self.args, self.round, self.disk, self.random = args, r, disk, rnd
+	def __init__(self, args, r, disk, control, rnd):
+		self.args, self.round, self.disk, self.control, self.random = args, r, disk, control, rnd
 		self.copies = r.folder / "copies"
 		self.copies.mkdir()
 		self.seconds = []
@@ -69,6 +69,8 @@ class Cutter:
 		began = time.monotonic()
 		process = r.daemon.process
 		stopped = self.random.random() < 0.8
+		if self.random.random() < 0.8:
+			self.await_sync()
 		r.fault("powercut")
 		if stopped:
 			process.send_signal(signal.SIGSTOP)
@@ -88,6 +90,12 @@ class Cutter:
 		lost = self.compare([line.split() for line in done.stdout.splitlines()])
 		self.seconds.append(time.monotonic() - began)
 		return lost
+
+	def await_sync(self):
+		"""Until something waits to be synced, but not for ever: nobody may be writing."""
+		deadline = time.monotonic() + 1
+		while not self.control.syncing() and time.monotonic() < deadline:
+			time.sleep(0.0005)
 
 	def must_end(self, process):
 		"""Nothing can be written any more: it must say so and end, or wait for somebody to write."""
@@ -141,7 +149,7 @@ def cuts(args, r, disk, rnd, count):
 	r.daemon.settings["data.dir"] = str(disk.mount / "data")
 	control = shim.Control(r.folder / "control")
 	env = control.preload(args)
-	cutter = Cutter(args, r, disk, rnd)
+	cutter = Cutter(args, r, disk, control, rnd)
 	need, effective, rounds = count * 2 // 5, 0, 0
 	r.plan(powercut=need, ambiguous=count, rollback=count, answer=count)
 	r.begin(env=env)

@@ -9,6 +9,7 @@
  *	       8   i64   longest delay before an fdatasync or fsync, in nanoseconds; each is drawn
  *	      16   u64   wall clock readings that were changed, counted here
  *	      24   u64   syncs that were delayed, counted here
+ *	      32   u64   syncs that are being delayed now
  *
  * Only the daemon's own code sees another clock: librdkafka hands wall clock times to the
  * kernel to wait for, and the kernel's clock has not moved.
@@ -33,6 +34,7 @@ struct control {
 	_Atomic int64_t delay_ns;
 	_Atomic uint64_t readings;
 	_Atomic uint64_t delays;
+	_Atomic uint64_t waiting;
 };
 
 static struct control *control;
@@ -72,6 +74,7 @@ load(void)
 	if (control == MAP_FAILED)
 		abort();
 	close(fd);
+	atomic_store(&control->waiting, 0); /* who was killed in one did not say so */
 }
 
 EXPORT int
@@ -112,7 +115,9 @@ delay(void)
 	x ^= x << 17;
 	atomic_store(&seed, x);
 	/* Not a test that waits for something to have happened: a disk that takes its time. */
+	atomic_fetch_add(&control->waiting, 1);
 	poll(NULL, 0, (int)(x % (uint64_t)most / NS_PER_MS));
+	atomic_fetch_sub(&control->waiting, 1);
 	atomic_fetch_add(&control->delays, 1);
 }
 

@@ -6,7 +6,7 @@ import struct
 class Control:
 	def __init__(self, path):
 		self.path = path
-		path.write_bytes(bytes(32))
+		path.write_bytes(bytes(40))
 
 	def preload(self, args):
 		"""The environment of a daemon that obeys it."""
@@ -28,3 +28,7 @@ class Control:
 	def counts(self):
 		"""Readings of the wall clock that were changed, syncs that were delayed."""
 		return struct.unpack_from("<qq", self.path.read_bytes(), 16)
+
+	def syncing(self):
+		"""Syncs that were asked for and have not begun."""
+		return struct.unpack_from("<q", self.path.read_bytes(), 32)[0]

@@ -113,13 +113,20 @@ def eio(lab, args, parent, tally, kind):
 def ballast(path, spare=0):
 	"""All that is left of a file system, but SPARE bytes."""
 	with open(path, "wb", buffering=0) as f:
-		try:
-			while True:
-				f.write(b"b" * (64 << 10))
-		except OSError:
-			pass
+		while grow(f):
+			os.fsync(f.fileno())	# ext4 sets more aside than it needs, and gives it back now
 		f.truncate(max(0, f.tell() - spare))
 		os.fsync(f.fileno())
+
+
+def grow(f):
+	"""Until there is no room any more; how much was written."""
+	before = f.tell()
+	try:
+		while True:
+			f.write(b"b" * (64 << 10))
+	except OSError:
+		return f.tell() - before
 
 
 def start_without_room(world, mount):
@@ -171,6 +178,7 @@ def small_disk(lab, args, folder, tally):
 	try:
 		world = World(lab, args, folder, data__dir=str(mount / "data"))
 		world.daemon.set(journal__quota="1GiB")
+		world.scarce = True	# while the oldest segment is copied, for one
 		(mount / "data").mkdir()
 
 		def no_room_for_the_first_segment(w):

@@ -23,6 +23,7 @@
  *      escrow_consumer_opts o = ESCROW_CONSUMER_OPTS_INIT;
  *
  *      sqlite3_open("shipping.db", &db);
+ *      sqlite3_busy_timeout(db, 10000);         others may read and write there too
  *      escrow_store_sqlite(&store, db);
  *      o.kafka = kafka;
  *      o.topics = "orders.paid";

@@ -23,6 +23,7 @@
  *      escrow_table_sqlite(&table, "orders.db");
  *      escrow_table_attach(table, mq, NULL, NULL);
  *      sqlite3_open("orders.db", &db);
+ *      sqlite3_busy_timeout(db, 10000);
  *      ...
  *      status = escrow_table_send(table, db, &message, 1, NULL, pay, order);
  *      if (status != ESCROW_OK)
