@@ -251,7 +251,8 @@ next_prepare(struct journal *j, uint64_t number, bool force)
 	}
 	if (err)
 		return no_space(j, err);
-	j->disk_full = false;
+	if (!s) /* a spare had its space already: it says nothing of the disk */
+		j->disk_full = false;
 	j->next_state = NEXT_DIR;
 	if (CANARY(NO_DIRECTORY_SYNC))
 		return j->disk->ops->sync(j->next_file, TOKEN(TOKEN_NEXT_DIR, 0));

@@ -47,6 +47,7 @@ struct world {
 	int fetch_err;
 	int space_calls;
 	bool space;
+	bool for_lack_of_disk; /* as told when it was full last */
 	size_t body_max;
 	bool copy_all;
 };
@@ -224,6 +225,8 @@ on_space(void *arg, bool ok)
 {
 	(void)arg;
 	w->space = ok;
+	if (!ok)
+		w->for_lack_of_disk = journal_stats(w->j)->disk_full;
 	w->space_calls++;
 }
 
@@ -707,6 +710,7 @@ START_TEST(a_full_journal_refuses_half_sends_and_nothing_else)
 	ck_assert_int_ge(refused, 50);
 	ck_assert_uint_gt(sent, 40);
 	ck_assert(!w->space && !journal_has_room(w->j) && journal_stats(w->j)->full);
+	ck_assert(!w->for_lack_of_disk);
 	/* all of it is live: it must not copy itself in circles */
 	ck_assert_uint_le(journal_stats(w->j)->bytes_copied, 8 * 16384);
 	undecided = count(ACKED);
@@ -750,6 +754,7 @@ START_TEST(no_space_on_the_disk_refuses_half_sends_until_there_is)
 		ck_assert_int_eq(turn(), 0);
 	}
 	ck_assert_int_ge(refused, 20);
+	ck_assert(w->for_lack_of_disk);
 	for (uint64_t s = 1; s < w->next_seq; s += 2) {
 		ck_assert_int_eq(decide(s), 0);
 		ck_assert_int_eq(turn(), 0);
@@ -814,6 +819,7 @@ START_TEST(others_fill_the_disk_while_segments_grow)
 	disk_sim_knobs(w->sim)->capacity = room;
 	fill_up();
 	ck_assert(!w->space && journal_stats(w->j)->disk_full);
+	ck_assert(w->for_lack_of_disk);
 	ck_assert_int_le(journal_deadline_ns(w->j), w->now + RETRY_NS);
 	decide_all();
 	/* and nothing that others have was touched */
