@@ -4,6 +4,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <strings.h>
+#include <unistd.h>
 
 #include "base/err.h"
 #include "http/request.h"
@@ -343,6 +344,23 @@ request_came_direct(struct request *r)
 	return false;
 }
 
+/*
+ * A page of another site may have its name lead to this machine, and then read what a browser here
+ * may read (DNS rebinding); the browser says that name.  Nobody has names without a dot or
+ * addresses to give away.  Of other machines we cannot know by which name they know us.
+ */
+static bool
+host_is_borrowed(const struct request *r)
+{
+	struct str name = host_name(r->headers.host ? r->headers.host : "");
+	char here[256] = "";
+
+	if (!request_is_local(r) || !name.n || host_is_ours(r) || r->headers.host[0] == '[' ||
+	    !memchr(name.p, '.', name.n) || strspn(name.p, "0123456789.") >= name.n)
+		return false;
+	return gethostname(here, sizeof(here) - 1) != 0 || !str_eq(name, str_of(here));
+}
+
 /* Where does this request end?  If two readers could differ, nobody may read on. */
 static bool
 framing_is_clear(struct request *r, const char *version)
@@ -434,6 +452,12 @@ check_request(struct request *r)
 	(void)MHD_set_connection_option(r->mhd, MHD_CONNECTION_OPTION_TIMEOUT, HTTP_IDLE_S);
 	if (atomic_load(&r->http->state) == HTTP_RECOVERING && !r->route->early) {
 		still_recovering(r);
+		return;
+	}
+	if (!r->route->early && host_is_borrowed(r)) {
+		request_problem(r, PROBLEM_BAD_HOST,
+				"on this machine Host must be localhost, an address, or that of "
+				"http.address");
 		return;
 	}
 	MHD_get_connection_values_n(r->mhd, MHD_GET_ARGUMENT_KIND, each_param, r);

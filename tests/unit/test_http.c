@@ -609,6 +609,44 @@ START_TEST(test_command_allowed)
 }
 END_TEST
 
+static int
+asked_as(const char *host, const char *target, const char *headers)
+{
+	char text[512];
+
+	snprintf(text, sizeof(text), "GET %s HTTP/1.1\r\nHost: %s\r\nConnection: close\r\n%s\r\n",
+		 target, host, headers);
+	return status(talk(text));
+}
+
+/* Any page that a browser on this machine shows could read keys, groups and gids. */
+START_TEST(test_rebinding)
+{
+	static const char *const ours[] = { "localhost:7780", "127.0.0.1",  "127.0.0.2:7780",
+					    "10.0.0.7:7780",  "[::1]:7780", "escrow-0:7780" };
+	static const char *const theirs[] = { "evil.example:7780", "127.evil.example",
+					      "127.0.0.1.evil.example:7780", "evil.:7780" };
+	static const char *const targets[] = { "/api/v1/transactions", "/api/v1/groups",
+					       "/api/v1/status", "/metrics", TXN };
+
+	start(HTTP_SERVING, false, 0);
+	for (size_t i = 0; i < ARRAY_LEN(targets); i++) {
+		for (size_t j = 0; j < ARRAY_LEN(ours); j++)
+			ck_assert_int_eq(asked_as(ours[j], targets[i], ""), 200);
+		for (size_t j = 0; j < ARRAY_LEN(theirs); j++) {
+			ck_assert_int_eq(asked_as(theirs[j], targets[i], ""), 403);
+			ck_has(reply, "ESC-1103");
+		}
+		/* a proxy on this machine tells for whom it asks */
+		ck_assert_int_eq(asked_as("evil.example", targets[i],
+					  "X-Forwarded-For: 10.0.0.9\r\n"),
+				 200);
+	}
+	ck_assert_int_eq(asked_as("evil.example", "/livez", ""), 200);
+	stop();
+}
+END_TEST
+
 /* The audit would not say who and why, or the wrong thing would be done. */
 START_TEST(test_command)
 {
@@ -997,6 +1035,7 @@ START_TEST(test_readme)
 END_TEST
 
 UNIT("http", test_recovering, test_ready, test_parameters, test_list, test_transaction,
-     test_methods, test_metrics, test_command_allowed, test_command, test_command_body,
-     test_command_answers, test_smuggling, test_endless_body, test_slow_peers, test_flood,
-     test_command_limit, test_many_connections, test_address, test_out, test_tally, test_readme);
+     test_methods, test_metrics, test_command_allowed, test_rebinding, test_command,
+     test_command_body, test_command_answers, test_smuggling, test_endless_body, test_slow_peers,
+     test_flood, test_command_limit, test_many_connections, test_address, test_out, test_tally,
+     test_readme);
