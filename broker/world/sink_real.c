@@ -435,6 +435,7 @@ sink_real_open(const struct sink_property *properties, size_t count, char *ret_w
 	s->up = -1;
 	/* Topic names come from clients, but only from those that Kafka or an operator let in. */
 	s->secret = (struct hash_secret){ (uint64_t)mono_ns(), (uintptr_t)s };
+	s->max_topics = SINK_TOPICS_MAX;
 	s->requests = mem_alloc(SINK_REQUESTS_MAX * sizeof(*s->requests));
 	pthread_mutex_init(&s->lock, NULL);
 	pthread_condattr_init(&attr);

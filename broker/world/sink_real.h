@@ -27,7 +27,7 @@
 #include "base/map.h"
 #include "world/sink.h"
 
-#define SINK_TOPICS_MAX 16384	/* topics watched; more are answered FAILED      */
+#define SINK_TOPICS_MAX 16384	/* topics watched: see make_room()               */
 #define SINK_REQUESTS_MAX 1024	/* describe() calls that wait for the scout       */
 #define SINK_METADATA_MS 2000	/* one metadata request                          */
 #define SINK_CONFIGS_MS 300	/* one DescribeConfigs; without it max_bytes is 0 */
@@ -139,6 +139,7 @@ struct sink_real {
 
 	uint64_t max_messages; /* queue.buffering.max.messages                           */
 	uint64_t max_bytes;    /* queue.buffering.max.kbytes                             */
+	uint32_t max_topics;   /* SINK_TOPICS_MAX; tests have less                       */
 
 	/* Loop thread. */
 	struct sink_reports reports; /* taken from the handle                            */

@@ -90,29 +90,6 @@ tell_topic(struct scout *sc, const char *name, enum sink_topic_news news, int32_
 					     .max_bytes = max_bytes });
 }
 
-/* Takes NAME.  NULL: it was refused and told so. */
-static struct watched *
-watch(struct scout *sc, char *name)
-{
-	struct watched *w = find(sc, name);
-
-	if (w) {
-		mem_free(name);
-		return w;
-	}
-	if (sc->count == SINK_TOPICS_MAX) {
-		tell_topic(sc, name, SINK_TOPIC_FAILED, 0, 0);
-		mem_free(name);
-		return NULL;
-	}
-	sc->topics = mem_grow(sc->topics, (sc->count + 1) * sizeof(*sc->topics));
-	w = &sc->topics[sc->count];
-	*w = (struct watched){ .name = name, .configs = true };
-	map_put(&sc->map, topic_hash(sc, sc->count), sc->count);
-	sc->count++;
-	return w;
-}
-
 static void
 forget(struct scout *sc, struct watched *w)
 {
@@ -133,6 +110,48 @@ forget(struct scout *sc, struct watched *w)
 		mem_free(w->name);
 	}
 	sc->count--;
+}
+
+/*
+ * Anybody may name topics, and where Kafka neither has nor denies them (an ACL in between), they
+ * stay.  So one that was never seen makes room for a new name when nobody waits for it any more:
+ * the youngest, for those that the journal remembers were asked about first.
+ */
+static bool
+make_room(struct scout *sc)
+{
+	if (sc->count < sc->sink->max_topics)
+		return true;
+	for (uint32_t i = sc->count; i-- > 0;) {
+		if (sc->topics[i].partitions == 0 && !sc->topics[i].asked) {
+			forget(sc, &sc->topics[i]);
+			return true;
+		}
+	}
+	return false;
+}
+
+/* Takes NAME.  NULL: it was refused and told so. */
+static struct watched *
+watch(struct scout *sc, char *name)
+{
+	struct watched *w = find(sc, name);
+
+	if (w) {
+		mem_free(name);
+		return w;
+	}
+	if (!make_room(sc)) {
+		tell_topic(sc, name, SINK_TOPIC_FAILED, 0, 0);
+		mem_free(name);
+		return NULL;
+	}
+	sc->topics = mem_grow(sc->topics, (sc->count + 1) * sizeof(*sc->topics));
+	w = &sc->topics[sc->count];
+	*w = (struct watched){ .name = name, .configs = true };
+	map_put(&sc->map, topic_hash(sc, sc->count), sc->count);
+	sc->count++;
+	return w;
 }
 
 /* ---- the handle ---- */

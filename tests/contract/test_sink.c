@@ -19,7 +19,7 @@
 #include "base/err.h"
 #include "sim/sink_sim.h"
 #include "unit/unit.h"
-#include "world/sink.h"
+#include "world/sink_real.h"
 
 #define TOKENS      4096
 #define PATIENCE_MS 20000
@@ -659,6 +659,35 @@ START_TEST(going_and_coming_back_are_told)
 }
 END_TEST
 
+/*
+ * Would lose: every new topic, for good, once somebody has named enough of those of which Kafka
+ * says neither that they are there nor that they are not (29: not authorised).
+ */
+START_TEST(names_that_come_to_nothing_make_room)
+{
+	struct rig *g = rig_new(true, NULL, NULL);
+	char name[32], command[64];
+
+	((struct sink_real *)g->sink)->max_topics = 4;
+	await(g, SINK_CLUSTER, 1);
+	for (unsigned i = 1; i <= 12; i++) {
+		snprintf(name, sizeof(name), "other-%u", i);
+		snprintf(command, sizeof(command), "topic %s 1", name);
+		mock(g, command);
+		snprintf(command, sizeof(command), "topic-error %s 29", name);
+		mock(g, command);
+		g->sink->ops->describe(g->sink, str_of(name));
+		if (i % 4 == 0) /* until all of them are answered */
+			ck_assert(await(g, SINK_TOPIC, i));
+	}
+	ck_assert_int_eq(g->topic_news.news, SINK_TOPIC_FAILED);
+	g->sink->ops->describe(g->sink, str_of(g->topic));
+	ck_assert(await(g, SINK_TOPIC, 13));
+	ck_assert_int_eq(g->topic_news.news, SINK_TOPIC_HERE);
+	rig_free(g);
+}
+END_TEST
+
 /* Would lose: the promises of the README, to one line in a configuration file. */
 START_TEST(what_is_ours_cannot_be_set)
 {
@@ -725,6 +754,7 @@ main(void)
 		real_other_errors_are_uncertain_and_leave_no_gap,
 		real_a_dead_handle_says_so,
 		going_and_coming_back_are_told,
+		names_that_come_to_nothing_make_room,
 		what_is_ours_cannot_be_set,
 		sim_each_is_reported_once_and_lies_in_order,
 		sim_every_byte_arrives_as_given,
