@@ -22,6 +22,7 @@
 	X(PUBLISH_BEFORE_DURABLE, "sim", "a commit is published before its decision is durable") \
 	X(RETRY_FAILED_SYNC, "sim", "a sync that failed is tried again, and believed") \
 	X(NO_DIRECTORY_SYNC, "sim", "the new segment's file is synced, its name is not") \
+	X(TOLD_BEFORE_MARKED, "sim", "the oldest unpublished is told before marks are durable") \
 	/* what a crash leaves */ \
 	X(CRC_WITHOUT_LENGTH, "test_record", "the checksum of a group leaves out its length") \
 	X(TRUNCATE_AT_FIRST_BAD, "test_journal", "damage below a durable LSN is a torn tail") \

@@ -195,6 +195,7 @@ core_durable(struct core *c, uint64_t lsn)
 		c->pending_first++;
 		pending_run(c, &p);
 	}
+	core_marked(c);
 	if (c->started)
 		core_pump(c);
 }
@@ -255,6 +256,8 @@ core_final(struct core *c, uint32_t index)
 	CHECK(row->origin != 0 && !(row->flags & (ROW_FINAL | ROW_OVERDUE)), row->txn.seq);
 	row_list_add(&c->table, &c->history, index);
 	row_set(row, ROW_FINAL);
+	if (c->started) /* it never was open in this life otherwise */
+		table_open(&c->table, row->txn.seq, false);
 }
 
 void
@@ -414,6 +417,8 @@ core_decide(struct core *c)
 	core_ask(c);
 	core_pump(c);
 	core_marks(c);
+	if (c->now_ns >= c->sample_ns)
+		core_sample(c);
 	core_trim(c);
 	core_arena_reset(c);
 }

@@ -128,6 +128,12 @@ void core_check_written(struct core *c, uint64_t seq, uint64_t peer);
 
 /* The smallest gid of an undecided transaction of that database (or of none). */
 struct gid core_watermark(struct core *c, const uint8_t db_id[16]);
+/*
+ * No message of a transaction with a smaller gid will be published any more, whatever crashes:
+ * those are rolled back, discarded, or published with a durable mark.  Never falls, and may be
+ * smaller than it could be.
+ */
+struct gid core_unpublished(struct core *c);
 
 /* ---- Kafka ----------------------------------------------------------------------------------- */
 

@@ -207,6 +207,11 @@ struct core {
 	struct map by_db;
 	struct mark none_mark;	 /* of transactions without a database */
 	struct mark any_mark;
+	struct mark open_mark;	 /* of all that are not final */
+	struct gid unpublished;	 /* as it was at the last sample whose marks are durable   */
+	struct gid sample;	 /* what it will be when ...                               */
+	uint64_t sample_end;	 /* ... what is pending before here is; 0: there is none    */
+	int64_t sample_ns;	 /* when to take the next                                 */
 
 	/* requests of this turn, then those that wait */
 	struct requests ends;
@@ -373,8 +378,13 @@ void core_view(const struct core *c, const struct row *row, struct row_view *ret
 uint64_t core_etag(const struct core *c, const struct row *row);
 void core_timeline_add(struct core *c, const struct note *n);
 
-/* Moves MARK to the first undecided of database DB (-1: any); NULL: there is none before it. */
+#define MARK_ANY  (-1) /* undecided, of any database                       */
+#define MARK_OPEN (-2) /* not final: undecided, owed to Kafka, undeliverable */
+/* Moves MARK to the first undecided of database DB, or as above; NULL: there is none before it. */
 const struct row *core_mark(struct core *c, struct mark *mark, int32_t db, uint32_t *budget);
+/* Looks at who is unpublished, if what is published is marked; told once the marks are durable. */
+void core_sample(struct core *c);
+void core_marked(struct core *c);
 
 /* Tokens of ports.fetch(): what for, in bits 60 to 62; the rest says which. */
 #define FETCH_KIND_SHIFT 60

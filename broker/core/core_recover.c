@@ -590,14 +590,17 @@ start_row(struct core *c, struct start *s, uint32_t index)
 	if (row_undecided(row)) {
 		core_began(c, index);
 		start_undecided(c, index);
+		table_open(&c->table, row->txn.seq, true);
 		return;
 	}
 	row->link = row->link_back = ROW_NONE;
 	start_committed(c, s, index);
 	core_began(c, index);
 	txn_check(&row->txn);
-	if (row->txn.state == TXN_COMMITTED || row->txn.state == TXN_UNDELIVERABLE)
+	if (row->txn.state == TXN_COMMITTED || row->txn.state == TXN_UNDELIVERABLE) {
+		table_open(&c->table, row->txn.seq, true);
 		return;
+	}
 	if (s->finished_count == s->finished_cap) {
 		s->finished_cap = s->finished_cap ? s->finished_cap * 2 : 1024;
 		s->finished = mem_grow(s->finished, s->finished_cap * sizeof(*s->finished));

@@ -484,6 +484,7 @@ row_new(struct core *c, const struct half_request *r, const struct half *h, cons
 		c->undecided++;
 		table_undecided(&c->table, row->txn.seq, true);
 	}
+	table_open(&c->table, row->txn.seq, true);
 	table_key(&c->table, index);
 	return index;
 }

@@ -226,7 +226,7 @@ span_del(struct table *t, uint64_t seq, uint32_t index)
 {
 	struct span *s = span_of(t, seq);
 
-	CHECK(s && s->live > s->undecided, seq);
+	CHECK(s && s->live > s->undecided && s->live > s->open, seq);
 	if (s->rows) {
 		CHECK(s->rows[seq & SPAN_MASK] == index + 1, seq);
 		s->rows[seq & SPAN_MASK] = 0;
@@ -350,19 +350,30 @@ table_unkey(struct table *t, uint32_t index)
 	row_clear(row, ROW_KEYED);
 }
 
+/* One of the counts of live rows that a span keeps. */
+static void
+span_count(const struct span *s, uint32_t *count, bool is)
+{
+	CHECK(is ? *count < s->live : *count > 0, s->number);
+	*count = is ? *count + 1 : *count - 1;
+}
+
 void
 table_undecided(struct table *t, uint64_t seq, bool is)
 {
 	struct span *s = span_of(t, seq);
 
 	CHECK(s, seq);
-	if (is) {
-		s->undecided++;
-		CHECK(s->undecided <= s->live, seq);
-	} else {
-		CHECK(s->undecided > 0, seq);
-		s->undecided--;
-	}
+	span_count(s, &s->undecided, is);
+}
+
+void
+table_open(struct table *t, uint64_t seq, bool is)
+{
+	struct span *s = span_of(t, seq);
+
+	CHECK(s, seq);
+	span_count(s, &s->open, is);
 }
 
 uint64_t
@@ -371,6 +382,18 @@ table_undecided_from(const struct table *t, uint64_t seq)
 	uint32_t at = span_at(t, seq >> TABLE_SPAN_BITS);
 
 	while (at < t->span_count && !t->spans[at].undecided)
+		at++;
+	if (at == t->span_count)
+		return 0;
+	return max_u64(max_u64(seq, 1), t->spans[at].number << TABLE_SPAN_BITS);
+}
+
+uint64_t
+table_open_from(const struct table *t, uint64_t seq)
+{
+	uint32_t at = span_at(t, seq >> TABLE_SPAN_BITS);
+
+	while (at < t->span_count && !t->spans[at].open)
 		at++;
 	if (at == t->span_count)
 		return 0;

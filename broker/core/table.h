@@ -87,6 +87,7 @@ struct span {
 	uint64_t number;	/* sequence >> TABLE_SPAN_BITS */
 	uint32_t live;
 	uint32_t undecided;	/* of those; as table_undecided() was told */
+	uint32_t open;		/* of those; as table_open() was told */
 	uint32_t *rows;		/* by the sequence's low bits: row + 1; NULL: they are in the map */
 };
 
@@ -129,6 +130,9 @@ void table_undecided(struct table *t, uint64_t seq, bool is);
 /* Where a search for undecided rows from SEQ on may begin: skips spans that have none.  0: no
  * row from SEQ on is undecided. */
 uint64_t table_undecided_from(const struct table *t, uint64_t seq);
+/* The same two for rows that are not final. */
+void table_open(struct table *t, uint64_t seq, bool is);
+uint64_t table_open_from(const struct table *t, uint64_t seq);
 /* The first row with a sequence >= (or, DOWN, <=) SEQ; looks at up to *BUDGET sequences and lowers
  * it.  ROW_NONE with *ret_seq 0: there is none; else *ret_seq is where to go on. */
 uint32_t table_walk(const struct table *t, uint64_t seq, bool down, uint32_t *budget,

@@ -210,6 +210,7 @@ fill(void *arg, struct mail *m, int64_t now_ns)
 		return true;
 	case MAIL_WATERMARK:
 		m->watermark = core_watermark(loop_core(s->loop), m->db_id);
+		m->unpublished = core_unpublished(loop_core(s->loop));
 		return true;
 	}
 	abort();

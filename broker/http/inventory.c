@@ -151,5 +151,7 @@ watermark_tell(struct request *r)
 	out_open(&o, NULL, '{');
 	out_str(&o, "db_id", *request_param(r, "db_id"));
 	out_text(&o, "oldest_undecided_gid", gid);
+	gid_format(r->mail.unpublished, gid);
+	out_text(&o, "oldest_unpublished_gid", gid);
 	out_close(&o, '}');
 }

@@ -116,6 +116,7 @@ struct mail {
 	struct conn_brief *conns;
 	struct snapshot *snapshot;
 	struct gid watermark;
+	struct gid unpublished;
 	char *text; /* strings of rows                                                    */
 };
 

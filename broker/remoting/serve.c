@@ -185,7 +185,8 @@ watermark(struct conn *c, const struct wire_command *command, struct reply_to to
 {
 	const struct wire_field *id = wire_field(command, "dbId");
 	struct wire_command *reply;
-	char text[GID_TEXT];
+	char undecided[GID_TEXT];
+	char unpublished[GID_TEXT];
 	uint8_t bytes[16];
 	struct gid gid;
 
@@ -195,11 +196,13 @@ watermark(struct conn *c, const struct wire_command *command, struct reply_to to
 		return;
 	}
 	gid_bytes(gid, bytes);
-	gid_format(core_watermark(c->r->core, bytes), text);
+	gid_format(core_watermark(c->r->core, bytes), undecided);
+	gid_format(core_unpublished(c->r->core), unpublished);
 	if (to.peer == 0)
 		return;
 	reply = reply_begin(c, to.tag, WIRE_SUCCESS, NULL);
-	wire_add(reply, WIRE_STR("oldestUndecidedGid"), wire_of(str_of(text)));
+	wire_add(reply, WIRE_STR("oldestUndecidedGid"), wire_of(str_of(undecided)));
+	wire_add(reply, WIRE_STR("oldestUnpublishedGid"), wire_of(str_of(unpublished)));
 	reply_end(c);
 }
 

@@ -534,8 +534,12 @@ check(const escrow_consumer_opts *o)
 	if (o->stores == NULL || o->store_count == 0)
 		return fail(ESCROW_E_ARG, "at least one store is needed");
 	for (size_t i = 0; i < o->store_count; i++) {
-		if (o->stores[i] == NULL || o->stores[i]->struct_size < sizeof(escrow_store))
+		if (o->stores[i] == NULL ||
+		    o->stores[i]->struct_size < offsetof(escrow_store, mark))
 			return fail(ESCROW_E_ARG, "store %zu is none", i);
+		if (o->escrow != NULL && (o->stores[i]->struct_size < sizeof(escrow_store) ||
+					  o->stores[i]->mark == NULL))
+			return fail(ESCROW_E_ARG, "escrow: store %zu has no mark()", i);
 	}
 	if (o->name != NULL && (o->name[0] == '\0' || strlen(o->name) > 32))
 		return fail(ESCROW_E_ARG, "a name has 1 to 32 bytes");
@@ -607,6 +611,20 @@ open_kafka(struct escrow_consumer *c, const escrow_consumer_opts *o)
 	return status;
 }
 
+static escrow_status
+open_escrows(struct escrow_consumer *c, const char *const *urls)
+{
+	escrow_status status = ESCROW_OK;
+
+	for (; !status && urls != NULL && *urls != NULL; urls++) {
+		if (c->escrow_count == ESCROWS_MAX)
+			return fail(ESCROW_E_ARG, "escrow: at most %d daemons", ESCROWS_MAX);
+		status = escrow_open(&c->escrows[c->escrow_count], *urls);
+		c->escrow_count += status == ESCROW_OK;
+	}
+	return status;
+}
+
 escrow_status
 escrow_consumer_open(escrow_consumer **ret_consumer, const escrow_consumer_opts *opts)
 {
@@ -643,6 +661,8 @@ escrow_consumer_open(escrow_consumer **ret_consumer, const escrow_consumer_opts 
 		status = make_workers(c, &o);
 	if (!status)
 		status = open_kafka(c, &o);
+	if (!status)
+		status = open_escrows(c, o.escrow);
 	if (status) {
 		char text[REASON];
 
@@ -668,6 +688,8 @@ escrow_consumer_close(escrow_consumer *c)
 		rd_kafka_destroy(c->dead);
 	if (c->dead_conf != NULL)
 		rd_kafka_conf_destroy(c->dead_conf);
+	for (size_t i = 0; i < c->escrow_count; i++)
+		(void)escrow_close(c->escrows[i], 0); /* nothing is under way */
 	for (size_t i = 0; i < c->worker_count; i++)
 		free(c->workers[i].batch);
 	free(c->workers);

@@ -24,6 +24,8 @@
 #define DATABASE_MAX_MS  5000      /* ... up to this                                            */
 #define OFFSETS_MS       200       /* how often offsets are committed                           */
 #define FORGET_MS        3600000   /* how often the tables are cleaned                          */
+#define ASK_MS           2000      /* how long a daemon is asked what it may publish             */
+#define ESCROWS_MAX      64        /* daemons                                                   */
 #define REASON           512
 
 struct part {
@@ -71,6 +73,8 @@ struct escrow_consumer {
 	struct part *parts;
 	struct worker *workers;
 	size_t worker_count;
+	escrow_client *escrows[ESCROWS_MAX];
+	size_t escrow_count;
 	escrow_consumer_stats stats;
 	escrow_status ended; /* why run() ends, unless stopped */
 	char why[REASON];

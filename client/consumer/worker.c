@@ -278,23 +278,63 @@ next(struct worker *w, int64_t now_ms, int64_t *ret_due_ms)
 	return w->last;
 }
 
+/* The oldest that any of the daemons may still publish.  False: one of them does not tell. */
+static bool
+oldest_unpublished(struct escrow_consumer *c, unsigned char ret[ESCROW_GID_SIZE])
+{
+	unsigned char gid[ESCROW_GID_SIZE];
+
+	memset(ret, 0xff, ESCROW_GID_SIZE);
+	for (size_t i = 0; i < c->escrow_count; i++) {
+		if (escrow_oldest_unpublished(c->escrows[i], ASK_MS, gid) != ESCROW_OK) {
+			consumer_log(c, ESCROW_LOG_WARN, "what Escrow may still publish: %s",
+				     escrow_last_error());
+			return false;
+		}
+		if (memcmp(gid, ret, sizeof(gid)) < 0)
+			memcpy(ret, gid, sizeof(gid));
+	}
+	return true;
+}
+
+/* Below which gid no copy can arrive any more.  0, or of the store. */
+static int
+horizon(struct worker *w, int64_t now_ms, int64_t before_ms, unsigned char low[ESCROW_GID_SIZE],
+	bool *ret_told)
+{
+	struct escrow_consumer *c = w->consumer;
+	unsigned char oldest[ESCROW_GID_SIZE];
+
+	*ret_told = true;
+	memset(low, 0, ESCROW_GID_SIZE);
+	if (c->escrow_count > 0) {
+		*ret_told = oldest_unpublished(c, oldest);
+		return w->store->mark(w->store, c->name, *ret_told ? oldest : NULL, now_ms,
+				      before_ms, low);
+	}
+	for (int i = 0; i < 6 && before_ms > 0; i++)
+		low[i] = (unsigned char)(before_ms >> (40 - 8 * i));
+	return 0;
+}
+
 /* Without the lock: deletes what need not be remembered any more. */
 static void
 forget(struct worker *w)
 {
 	struct escrow_consumer *c = w->consumer;
-	int64_t before_ms = consumer_now_ms(CLOCK_REALTIME) - c->opts.remember_ms;
-	unsigned char low[16] = { 0 };
-	int err;
+	int64_t now_ms = consumer_now_ms(CLOCK_REALTIME);
+	int64_t before_ms = now_ms - c->opts.remember_ms;
+	unsigned char low[ESCROW_GID_SIZE];
+	bool told;
+	int err = horizon(w, now_ms, before_ms, low, &told);
 
-	for (int i = 0; i < 6 && before_ms > 0; i++)
-		low[i] = (unsigned char)(before_ms >> (40 - 8 * i));
-	err = w->store->forget(w->store, c->name, low, before_ms);
+	if (!err)
+		err = w->store->forget(w->store, c->name, low, before_ms);
 	if (err)
 		consumer_log(c, ESCROW_LOG_WARN, "the tables were not cleaned: %s",
 			     w->store->error(w->store));
 	pthread_mutex_lock(&c->lock);
-	c->stats.forget_errors += err != 0;
+	c->stats.forget_errors += err != 0 || !told;
 	pthread_mutex_unlock(&c->lock);
 }
 

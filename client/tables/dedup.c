@@ -132,6 +132,38 @@ dedup_claim_seq(struct sql *s, struct dedup_consumer consumer, const struct dedu
 	return out_of_order(s, key, seq->n);
 }
 
+#define MARK       "low:"
+#define MARK_BYTES (sizeof(MARK) - 1 + 16)
+
+int
+dedup_mark(struct sql *s, struct dedup_consumer consumer, const uint8_t oldest[16], int64_t now_ms,
+	   int64_t before_ms, uint8_t ret_low[16])
+{
+	const struct sql_value name = sql_bytes(consumer.name, consumer.name_bytes);
+	uint8_t msg[MARK_BYTES] = MARK;
+	struct sql_row row;
+	int err = SQL_OK;
+
+	memset(ret_low, 0, 16);
+	if (oldest != NULL) {
+		memcpy(msg + sizeof(MARK) - 1, oldest, 16);
+		/* The same one again keeps the time of the first. */
+		err = sql_alone(s, SQL_DEDUP_INSERT,
+				(const struct sql_value[]){ name, sql_bytes(msg, sizeof(msg)),
+							    sql_number(now_ms) },
+				3, NULL);
+	}
+	if (!err)
+		err = sql_alone(s, SQL_DEDUP_MARK,
+				(const struct sql_value[]){ name, sql_bytes(MARK, sizeof(MARK) - 1),
+							    sql_bytes("low;", sizeof(MARK) - 1),
+							    sql_number(before_ms) },
+				4, &row);
+	if (!err && row.found && row.column[0].n == MARK_BYTES)
+		memcpy(ret_low, row.column[0].bytes + sizeof(MARK) - 1, 16);
+	return err;
+}
+
 int
 dedup_forget(struct sql *s, struct dedup_consumer consumer, const uint8_t low[16], int64_t seen_ms,
 	     int64_t *ret_rows)

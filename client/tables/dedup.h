@@ -9,6 +9,9 @@
  *                                              foreign id with what it is: "ce_id:...", "id:..."
  *     escrow_meta_c (consumer, low)            below the gid low nothing is remembered
  *
+ * Among these rows are marks, "low:" and a gid: when they came nothing older was still to be
+ * published.  So once Kafka has dropped what it had then, no copy that is older can be read.
+ *
  * A row for each partition and journal, by the number that the broker gives each message of a
  * partition (contiguous, and the same whenever it publishes again):
  *
@@ -64,6 +67,13 @@ int dedup_claim_id(struct sql *s, struct dedup_consumer consumer, const void *ms
 /* By number. */
 int dedup_claim_seq(struct sql *s, struct dedup_consumer consumer,
 		    const struct dedup_seq *seq) SQL_MUSTUSE;
+
+/*
+ * Keeps the mark OLDEST of NOW_MS (NULL: none is known now), and finds the greatest that was made
+ * before BEFORE_MS: *RET_LOW, zeroes when there is none yet.  dedup_forget() deletes old ones.
+ */
+int dedup_mark(struct sql *s, struct dedup_consumer consumer, const uint8_t oldest[16],
+	       int64_t now_ms, int64_t before_ms, uint8_t ret_low[16]) SQL_MUSTUSE;
 
 /*
  * Raises the watermark of CONSUMER to LOW, a gid, and deletes what is below; and foreign ids

@@ -126,6 +126,9 @@ static const struct text texts[SQL_STATEMENTS] = {
 	/* consumer, seen */
 	[SQL_DEDUP_EXPIRE] = SWEEP("escrow_dedup", "consumer, msg",
 				   "consumer = ? AND seen IS NOT NULL AND seen < ?"),
+	/* consumer, least msg, msg behind the greatest, seen */
+	[SQL_DEDUP_MARK] = ALIKE("SELECT msg FROM escrow_dedup WHERE consumer = ? AND msg >= ? "
+				 "AND msg < ? AND seen < ? ORDER BY msg DESC LIMIT 1"),
 	/* consumer, topic, part, journal, first, seq */
 	[SQL_HW_INSERT] = INSERT("escrow_hw (consumer, topic, part, journal, first, seq) "
 				 "VALUES (?, ?, ?, ?, ?, ?)",

@@ -89,6 +89,15 @@ forget(escrow_store *base, const char *consumer, const unsigned char low[16], in
 				  low, seen_ms, &rows));
 }
 
+static int
+mark(escrow_store *base, const char *consumer, const unsigned char *oldest, int64_t now_ms,
+     int64_t before_ms, unsigned char ret_low[16])
+{
+	return noted(base,
+		     dedup_mark(of(base), (struct dedup_consumer){ consumer, strlen(consumer) },
+				oldest, now_ms, before_ms, ret_low));
+}
+
 static const char *
 error(const escrow_store *base)
 {
@@ -112,7 +121,7 @@ store_new(escrow_store **ret_store, const struct sql_engine *engine, void *db)
 		return ESCROW_E_NOMEM;
 	}
 	s->base = (escrow_store){ sizeof(s->base), db,     begin, claim, commit,
-				  rollback,        forget, error, drop };
+				  rollback,        forget, error, drop,  mark };
 	sql_borrow(&s->sql, engine, db);
 	if (dedup_install(&s->sql)) {
 		escrow_set_last_error(s->sql.error);

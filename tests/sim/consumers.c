@@ -15,6 +15,8 @@
 
 #define PARTITIONS_MAX 64
 #define BATCH          8 /* what a zombie still has in its hands */
+/* What a dead handle had under way has landed by then; the broker cannot know of it. */
+#define LANDED_NS (5 * NS_PER_S)
 
 enum variant { BY_ID, BY_SEQ, VARIANTS };
 
@@ -60,7 +62,10 @@ struct consumers {
 	struct item *items;
 	uint32_t item_count, item_room;
 	struct map by_gid;
-	struct gid low; /* rows of the table by id below it are gone */
+	struct gid low;  /* rows of the table by id below it are gone */
+	struct gid told; /* LANDED_NS ago the broker had said: nothing older comes any more */
+	struct gid tells;
+	int64_t tells_ns;
 	consumers_low_fn ask;
 	void *ask_arg;
 };
@@ -153,8 +158,34 @@ header(const struct sink_record *r, const char *name)
 	return STR("");
 }
 
+static bool
+gid_below(struct gid a, struct gid b)
+{
+	return a.hi != b.hi ? a.hi < b.hi : a.lo < b.lo;
+}
+
+/* What the broker says now counts in a while. */
+static void
+listen(struct consumers *c, int64_t now_ns)
+{
+	struct gid low;
+
+	if (c->tells_ns && now_ns - c->tells_ns >= LANDED_NS) {
+		c->told = c->tells;
+		c->tells_ns = 0;
+	}
+	if (c->tells_ns || !c->ask || !c->ask(c->ask_arg, &low))
+		return;
+	if (gid_below(low, c->told))
+		oracle_fail(c->oracle,
+			    "I-15 the oldest unpublished fell to seq %" PRIu64 " from %" PRIu64,
+			    low.lo, c->told.lo);
+	c->tells = low;
+	c->tells_ns = now_ns;
+}
+
 void
-consumers_record(struct consumers *c, const struct sink_record *r)
+consumers_record(struct consumers *c, const struct sink_record *r, int64_t now_ns)
 {
 	struct partition *p = partition_of(c, r->topic, r->partition);
 	struct str id = header(r, "escrow-id"), seq = header(r, "escrow-seq");
@@ -165,6 +196,12 @@ consumers_record(struct consumers *c, const struct sink_record *r)
 	    seq.n - 33 >= sizeof(digits))
 		return; /* the oracle says so */
 	memcpy(digits, seq.p + 33, seq.n - 33);
+	listen(c, now_ns);
+	if (gid_below(gid, c->told))
+		oracle_fail(c->oracle,
+			    "I-15 seq %" PRIu64 " is published, and nothing below %" PRIu64
+			    " was to come any more",
+			    gid.lo, c->told.lo);
 	if (p->count == p->room) {
 		p->room = p->room ? p->room * 2 : 64;
 		p->log = mem_grow(p->log, p->room * sizeof(*p->log));
@@ -189,12 +226,6 @@ consumers_truncate(struct consumers *c, struct str topic, int32_t partition, int
 }
 
 /* ---- the transaction ------------------------------------------------------------------------- */
-
-static bool
-gid_below(struct gid a, struct gid b)
-{
-	return a.hi != b.hi ? a.hi < b.hi : a.lo < b.lo;
-}
 
 /* Is it to be applied?  The row by id; COMMIT: the transaction ends well. */
 static bool
@@ -331,11 +362,12 @@ forget(struct consumers *c)
 }
 
 void
-consumers_step(struct consumers *c)
+consumers_step(struct consumers *c, int64_t now_ns)
 {
 	enum variant v = (enum variant)rng_sim_below(&c->rng, VARIANTS);
 	struct partition *p;
 
+	listen(c, now_ns);
 	if (!c->partition_count)
 		return;
 	p = &c->partitions[rng_sim_below(&c->rng, c->partition_count)];

@@ -32,17 +32,17 @@ struct consumers *consumers_new(struct oracle *oracle, uint64_t seed);
 struct consumers *consumers_free(struct consumers *c);
 void consumers_set(struct consumers *c, const struct consumers_knobs *knobs);
 /* A record was appended. */
-void consumers_record(struct consumers *c, const struct sink_record *r);
+void consumers_record(struct consumers *c, const struct sink_record *r, int64_t now_ns);
 /* The last RECORDS of that partition are gone. */
 void consumers_truncate(struct consumers *c, struct str topic, int32_t partition, int64_t records);
 /*
- * The smallest gid that the broker may still publish for the first time; false: not known now.
- * Asked when rows are about to be forgotten.
+ * The broker's word: nothing of a smaller gid is published any more.  False: it is down.  Asked
+ * when rows are about to be forgotten, and held against every record that comes afterwards.
  */
 typedef bool (*consumers_low_fn)(void *arg, struct gid *ret_low);
 void consumers_ask(struct consumers *c, consumers_low_fn fn, void *arg);
 /* One delivery, perhaps. */
-void consumers_step(struct consumers *c);
+void consumers_step(struct consumers *c, int64_t now_ns);
 /* Everybody reads to the end, and every message must have had its effect. */
 void consumers_final(struct consumers *c);
 const struct consumers_counts *consumers_counts(const struct consumers *c);

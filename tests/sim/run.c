@@ -265,7 +265,7 @@ on_append(void *arg, int64_t offset, const struct sink_record *rec)
 	struct life *l = arg;
 
 	oracle_kafka(l->oracle, offset, rec);
-	consumers_record(l->consumers, rec);
+	consumers_record(l->consumers, rec, l->now_ns);
 }
 
 static void
@@ -673,7 +673,7 @@ step(struct life *l)
 	if (!l->loop)
 		return false;
 	producers_step(l->producers, l->now_ns);
-	consumers_step(l->consumers);
+	consumers_step(l->consumers, l->now_ns);
 	net_sim_advance(l->net, l->now_ns);
 	err = loop_turn(l->loop, 0);
 	notice_mislaid(l);
@@ -814,22 +814,14 @@ print_tail(const struct life *l)
 		printf("    %s\n", l->tail[i % ARRAY_LEN(l->tail)]);
 }
 
-/* What the broker may still publish for the first time: undecided, or owed to Kafka. */
 static bool
 oldest_unpublished(void *arg, struct gid *ret_low)
 {
-	static struct list_page page; /* large, and one thread */
-	struct life *l = arg;
-	struct list_query q = { .limit = 1,
-				.states = 1u << TXN_PREPARED | 1u << TXN_PARKED |
-					  1u << TXN_COMMITTED | 1u << TXN_UNDELIVERABLE };
+	const struct life *l = arg;
 
 	if (!l->loop)
 		return false;
-	core_list(loop_core(l->loop), &q, &page);
-	if (!page.count)
-		return false;
-	*ret_low = page.rows[0].gid;
+	*ret_low = core_unpublished(loop_core(l->loop));
 	return true;
 }
 

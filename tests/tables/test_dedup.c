@@ -139,6 +139,39 @@ START_TEST(foreign_ids_are_bytes_and_expire_by_when_they_came)
 }
 END_TEST
 
+/* Would lose: what was parked for long, when the table forgot by the clock alone. */
+START_TEST(a_mark_counts_when_what_kafka_had_then_is_gone)
+{
+	uint8_t low[16], marks[3][16], none[16] = { 0 };
+	int64_t rows;
+
+	for (int i = 0; i < 3; i++)
+		fence_gid_at(1000 * (i + 1), marks[i]);
+	ck_assert_int_eq(dedup_mark(&a, shipping, NULL, 50, 50, low), SQL_OK);
+	ck_assert_mem_eq(low, none, 16);
+	ck_assert_int_eq(dedup_mark(&a, shipping, marks[0], 100, 50, low), SQL_OK);
+	ck_assert_mem_eq(low, none, 16);
+	/* It did not move: that it was so is known for longer. */
+	ck_assert_int_eq(dedup_mark(&a, shipping, marks[0], 200, 150, low), SQL_OK);
+	ck_assert_mem_eq(low, marks[0], 16);
+	ck_assert_int_eq(dedup_mark(&a, shipping, marks[1], 300, 150, low), SQL_OK);
+	ck_assert_mem_eq(low, marks[0], 16);
+	ck_assert_int_eq(dedup_mark(&a, shipping, marks[2], 400, 301, low), SQL_OK);
+	ck_assert_mem_eq(low, marks[1], 16);
+	ck_assert_int_eq(dedup_mark(&a, billing, NULL, 400, 400, low), SQL_OK);
+	ck_assert_mem_eq(low, none, 16);
+	/* Marks are no messages, are deleted with the foreign ids, and leave the last. */
+	ck_assert_int_eq(ours(shipping, 500, 0), DEDUP_NEW);
+	ck_assert_int_eq(ours(shipping, 2500, 0), DEDUP_NEW);
+	ck_assert_int_eq(dedup_forget(&a, shipping, marks[1], 301, &rows), SQL_OK);
+	ck_assert_int_eq(rows, 3);
+	ck_assert_int_eq(ours(shipping, 500, 0), DEDUP_OLD);
+	ck_assert_int_eq(ours(shipping, 2500, 0), DEDUP_SEEN);
+	ck_assert_int_eq(dedup_mark(&a, shipping, NULL, 500, 500, low), SQL_OK);
+	ck_assert_mem_eq(low, marks[2], 16);
+}
+END_TEST
+
 START_TEST(ids_too_long_are_refused_and_never_cut)
 {
 	static char name[256];
@@ -220,7 +253,8 @@ END_TEST
 UNIT_WITH("dedup", setup, teardown, the_second_copy_is_seen_and_other_messages_are_new,
 	  a_claim_that_rolled_back_is_free_again, below_the_watermark_nobody_knows,
 	  foreign_ids_are_bytes_and_expire_by_when_they_came,
-	  ids_too_long_are_refused_and_never_cut, numbers_in_order_are_new_and_repeats_are_seen,
+	  a_mark_counts_when_what_kafka_had_then_is_gone, ids_too_long_are_refused_and_never_cut,
+	  numbers_in_order_are_new_and_repeats_are_seen,
 	  what_was_skipped_is_new_once_when_it_comes_after_all,
 	  what_came_before_the_beginning_is_never_skipped_silently, a_huge_gap_stops_the_consumer,
 	  a_gap_that_rolled_back_is_found_again);

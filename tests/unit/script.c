@@ -192,6 +192,9 @@ watermark(struct script *s, const struct wire_command *c)
 	if (atomic_fetch_add(&s->watermarks, 1) >= 0 && r.code == WIRE_SUCCESS)
 		wire_add(&r, WIRE_STR("oldestUndecidedGid"),
 			 WIRE_STR("00000000000100020000000000001000"));
+	if (r.code == WIRE_SUCCESS && !atomic_load(&s->old))
+		wire_add(&r, WIRE_STR("oldestUnpublishedGid"),
+			 WIRE_STR("00000000000200020000000000002000"));
 	reply(s, &r, c);
 }
 

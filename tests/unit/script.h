@@ -29,6 +29,7 @@ struct script {
 	atomic_int hold;         /* answers are kept until there are so many, then reversed   */
 	atomic_bool garbage;     /* whoever connects gets no frame                           */
 	atomic_bool refuse;      /* connections are closed as they come                      */
+	atomic_bool old;         /* of watermarks it knows only that of fences                */
 
 	/* what came */
 	atomic_int connections, halves, ends, beats, watermarks;

@@ -255,6 +255,75 @@ START_TEST(each_database_has_its_watermark)
 }
 END_TEST
 
+/*
+ * A dedup table cleaned too far would meet a message that it has forgotten.  So who is parked or
+ * undeliverable holds it back, and who is in Kafka too until no crash can forget that.
+ */
+START_TEST(the_oldest_unpublished_waits_for_a_durable_mark)
+{
+	struct message m[2] = { fake_message("t", "x"), fake_message("u", "y") };
+	struct half_request r = { .to = { 1, 1 },
+				  .half = { .group = STR("g"), .count = 1 },
+				  .plain = true };
+	struct answer a, b, plain;
+
+	open_with_topics();
+	ck_assert_uint_gt(core_unpublished(f.core).lo, 0);
+	a = begin("g", "a", m, 2);
+	b = begin("g", "b", m, 1);
+	ck_assert(gid_eq(core_unpublished(f.core), a.gid));
+	fake_decided(&f, &b, VERDICT_ROLLBACK);
+	ck_assert(gid_eq(core_unpublished(f.core), a.gid));
+	fake_decided(&f, &a, VERDICT_COMMIT);
+	ck_assert_uint_eq(f.publish_count, 2);
+	core_report(f.core, f.published[0].token, REPORT_ACKED, 0, 0);
+	fake_turn(&f);
+	ck_assert(gid_eq(core_unpublished(f.core), a.gid));
+	/* Acknowledged, but not marked; marked, but not durable. */
+	core_report(f.core, f.published[1].token, REPORT_ACKED, 0, 0);
+	ck_assert(gid_eq(core_unpublished(f.core), a.gid));
+	fake_decide(&f);
+	ck_assert(gid_eq(core_unpublished(f.core), a.gid));
+	fake_crash(&f, 10);
+	ck_assert(gid_eq(core_unpublished(f.core), a.gid));
+	fake_turn(&f);
+	ck_assert_uint_eq(f.publish_count, 1);
+	ck_assert_uint_eq(f.published[0].seq, a.gid.lo);
+	core_report(f.core, f.published[0].token, REPORT_ACKED, 1, 0);
+	fake_turn(&f);
+	ck_assert_uint_gt(core_unpublished(f.core).lo, b.gid.lo);
+	/* A plain message is there before anybody can decide it. */
+	r.half.messages = m;
+	core_half_send(f.core, &r);
+	fake_turn(&f);
+	plain = *fake_last(&f);
+	ck_assert(gid_eq(core_unpublished(f.core), plain.gid));
+	fake_crash(&f, 10);
+	ck_assert(gid_eq(core_unpublished(f.core), plain.gid));
+}
+END_TEST
+
+/* A disk that is full has no room for marks. */
+START_TEST(the_oldest_unpublished_stands_still_while_marks_are_lost)
+{
+	struct message m = fake_message("t", "x");
+	struct answer a;
+
+	open_with_topics();
+	a = begin("g", "a", &m, 1);
+	ck_assert(gid_eq(core_unpublished(f.core), a.gid));
+	fake_decided(&f, &a, VERDICT_COMMIT);
+	f.lazy_lost = true;
+	core_report(f.core, f.published[0].token, REPORT_ACKED, 0, 0);
+	for (int i = 0; i < 3; i++)
+		fake_pass(&f, 2 * NS_PER_S);
+	ck_assert(gid_eq(core_unpublished(f.core), a.gid));
+	f.lazy_lost = false;
+	fake_pass(&f, 2 * NS_PER_S);
+	ck_assert_uint_gt(core_unpublished(f.core).lo, a.gid.lo);
+}
+END_TEST
+
 /* More databases than are remembered count as "none": too careful, never wrong. */
 START_TEST(one_database_too_many_holds_all_back)
 {
@@ -348,6 +417,8 @@ main(void)
 	tcase_add_test(t, groups_that_nobody_answers_for_are_silent);
 	tcase_add_test(t, topics_tell_what_they_are_owed);
 	tcase_add_test(t, each_database_has_its_watermark);
+	tcase_add_test(t, the_oldest_unpublished_waits_for_a_durable_mark);
+	tcase_add_test(t, the_oldest_unpublished_stands_still_while_marks_are_lost);
 	tcase_add_test(t, one_database_too_many_holds_all_back);
 	tcase_add_test(t, a_timeline_is_bounded_and_only_its_own);
 	tcase_add_test(t, the_first_refusal_is_shown);

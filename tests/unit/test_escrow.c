@@ -603,6 +603,12 @@ START_TEST(the_watermark_is_told)
 	ck_status(escrow_oldest_undecided(c, "0123456789abcdef", 1000, gid), ESCROW_OK);
 	ck_assert_int_eq(gid[5], 1);
 	ck_assert_int_eq(gid[14], 0x10);
+	ck_status(escrow_oldest_unpublished(c, 1000, gid), ESCROW_OK);
+	ck_assert_int_eq(gid[5], 2);
+	atomic_store(&s->old, true);
+	ck_status(escrow_oldest_unpublished(c, 1000, gid), ESCROW_E_UNSUPPORTED);
+	ck_status(escrow_oldest_undecided(c, "0123456789abcdef", 1000, gid), ESCROW_OK);
+	ck_status(escrow_oldest_unpublished(c, -1, gid), ESCROW_E_ARG);
 	ck_status(escrow_close(c, 1000), ESCROW_OK);
 }
 END_TEST

@@ -107,6 +107,13 @@ core_watermark(struct core *c, const uint8_t db_id[16])
 	return gid_make(db_id[0], 0, db_id[15]);
 }
 
+struct gid
+core_unpublished(struct core *c)
+{
+	(void)c;
+	return gid_make(7, 0, 9);
+}
+
 /* ---- the world -------------------------------------------------------------------------- */
 
 static struct net_sim *sim;
@@ -849,6 +856,7 @@ START_TEST(the_watermark_is_told)
 	post(p, &c);
 	ck_assert(receive(p, &c));
 	ck_assert_str_eq(ext(&c, "oldestUndecidedGid"), "00000000000100000000000000000002");
+	ck_assert_str_eq(ext(&c, "oldestUnpublishedGid"), "00000000000700000000000000000009");
 	request(&c, WIRE_BINARY, WIRE_WATERMARK, 1);
 	post(p, &c);
 	ck_assert(receive(p, &c));

@@ -110,6 +110,13 @@ START_TEST(a_search_for_undecided_skips_the_decided)
 	ck_assert_uint_eq(table_undecided_from(&table, 0), 0);
 	table_undecided(&table, 3, true);
 	ck_assert_uint_eq(table_undecided_from(&table, 0), 1);
+	/* What is open is counted for itself. */
+	ck_assert_uint_eq(table_open_from(&table, 0), 0);
+	table_open(&table, 8192 + 7, true);
+	ck_assert_uint_eq(table_open_from(&table, 0), 8192);
+	ck_assert_uint_eq(table_open_from(&table, 8192 + 9), 8192 + 9);
+	table_open(&table, 8192 + 7, false);
+	ck_assert_uint_eq(table_open_from(&table, 0), 0);
 }
 END_TEST
 

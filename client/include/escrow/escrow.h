@@ -421,7 +421,7 @@ ESCROW_API escrow_status escrow_view_message(const escrow_view *view, size_t ind
 /* Why it answers so, for operators: goes with the answer; at most 1024 bytes. */
 ESCROW_API void escrow_view_remark(const escrow_view *view, const char *text);
 
-/* ---- cleaning the fence ---------------------------------------------------------------------- */
+/* ---- cleaning the tables --------------------------------------------------------------------- */
 
 /*
  * The watermark of a database (ESCROW_DB_ID_SIZE bytes): no undecided transaction that names it
@@ -430,6 +430,14 @@ ESCROW_API void escrow_view_remark(const escrow_view *view, const char *text);
  */
 ESCROW_API escrow_status escrow_oldest_undecided(escrow_client *client, const void *db_id,
 		int timeout_ms, unsigned char ret_gid[ESCROW_GID_SIZE]) ESCROW_MUSTUSE;
+/*
+ * The same for consumers: no message with a smaller gid will be published any more, not even
+ * again.  What Kafka has may still be read: a dedup table forgets below the gid that this call
+ * returned as long ago as Kafka keeps the topic.  libescrow-consumer does (its option `escrow`).
+ * UNSUPPORTED with RocketMQ, and with an Escrow that does not tell.
+ */
+ESCROW_API escrow_status escrow_oldest_unpublished(escrow_client *client, int timeout_ms,
+		unsigned char ret_gid[ESCROW_GID_SIZE]) ESCROW_MUSTUSE;
 
 /* ---- poll mode ------------------------------------------------------------------------------- */
 

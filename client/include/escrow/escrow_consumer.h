@@ -134,6 +134,12 @@ struct escrow_store {
 	/* Of the last call that failed; lives until the next. */
 	const char *(*error)(const escrow_store *store);
 	void (*free)(escrow_store *store);
+	/* Remembers durably that at NOW_MS nothing begun before the gid OLDEST was still to be
+	 * published (NULL: it is not known now), and finds the greatest OLDEST that was remembered
+	 * before BEFORE_MS; zeroes: there is none yet.  Only for the option `escrow`, else it may
+	 * be NULL, or missing by struct_size.  Outside of a transaction. */
+	int (*mark)(escrow_store *store, const char *consumer, const unsigned char *oldest,
+		    int64_t now_ms, int64_t before_ms, unsigned char ret_low[16]);
 };
 
 /*
@@ -205,19 +211,25 @@ typedef struct escrow_consumer_opts {
 	int32_t apply_without_id;      /* messages that have no id are handled, each time they
 				        * come; else they are dead letters                       */
 	int64_t remember_ms;           /* by id: so long, at least the time that a copy may still
-				        * arrive: the topic's retention and the longest that a
-				        * transaction may be undecided.  Older ones are dead
-				        * letters, never applied in silence.  -1: for ever       */
+				        * arrive: the topic's retention and, unless `escrow` is
+				        * given, the longest that a transaction may be undecided.
+				        * Older ones are dead letters, never applied in silence.
+				        * -1: for ever                                           */
 	int32_t stats_ms;              /* how often `stats` is called                           */
 	void (*stats)(void *arg, const escrow_consumer_stats *stats); /* in run()'s thread; or 0 */
 	escrow_log_fn log;             /* or 0: nothing is said                                 */
 	void *log_arg;                 /* of both                                               */
+	const char *const *escrow;     /* URLs of all Escrow daemons that publish to these topics,
+				        * ended by NULL; or NULL.  Once an hour they are asked
+				        * what they may still publish: then what was parked for
+				        * longer than `remember_ms` is no dead letter when it
+				        * comes, and what comes twice is recognised            */
 } escrow_consumer_opts;
 
 #define ESCROW_CONSUMER_OPTS_INIT                                                              \
 	{                                                                                       \
 		sizeof(escrow_consumer_opts), 0, 0, 0, 0, 1, 0, 0, ESCROW_DEDUP_BY_ID, 64, 10, \
-			200, 30000, 0, 0, INT64_C(2592000000) /* 30 days */, 10000, 0, 0, 0      \
+			200, 30000, 0, 0, INT64_C(2592000000) /* 30 days */, 10000, 0, 0, 0, 0   \
 	}
 
 /*
