@@ -239,9 +239,15 @@ core_check_written(struct core *c, uint64_t seq, uint64_t peer)
 int
 core_join(struct core *c, uint64_t peer, struct str group)
 {
+	int err;
+
 	if (group.n == 0 || group.n > LIMIT_GROUP_BYTES)
 		return ERR_FULL;
-	return groups_join(&c->groups, peer, group);
+	err = groups_join(&c->groups, peer, group);
+	if (err == ERR_FULL && c->groups.groups_used >= c->groups.limit &&
+	    core_groups_room(c, HISTORY_TURN))
+		err = groups_join(&c->groups, peer, group);
+	return err;
 }
 
 void

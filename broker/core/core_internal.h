@@ -239,6 +239,7 @@ struct core {
 	uint32_t asks_fetching;
 	int64_t asked_due_ns;
 
+	uint64_t recovered_decisions;
 	struct done_n *done;	 /* recovery: n published by name, retried ones apart     */
 	size_t done_count, done_cap;
 
@@ -321,6 +322,9 @@ uint64_t core_key_hash(const struct core *c, struct str group, struct str key);
 void core_busy(struct core *c, const struct request *r, enum answer_code code, const char *why);
 /* Makes room for one more key by forgetting old history; false: none. */
 bool core_keys_room(struct core *c);
+/* The same for one more producer group; forgets at most MOST. */
+bool core_groups_room(struct core *c, uint32_t most);
+#define HISTORY_TURN 4096u /* transactions of the history that are forgotten at one time */
 void core_trim(struct core *c);
 
 /* ---- core_topic.c ---------------------------------------------------------------------------- */

@@ -13,7 +13,7 @@
  *     refused   stays so
  *
  * Until then due_ns of an undecided row is a wall-clock time in milliseconds, and link_back its
- * immunity.
+ * immunity; link and link_back of a decided one say when that was, counted in records.
  */
 #include "core/core_internal.h"
 #include "core/partition.h"
@@ -38,6 +38,110 @@ recover_key(struct core *c, uint32_t index)
 	if (old == ROW_NONE || core_row(c, old)->txn.seq < row->txn.seq)
 		table_key(&c->table, index);
 }
+
+/* ---- more groups than numbers --------------------------------------------------------------- */
+
+/* Row INDEX is decided, later than all that were before. */
+static void
+set_order(struct core *c, struct row *row)
+{
+	c->recovered_decisions++;
+	row->link = (uint32_t)c->recovered_decisions;
+	row->link_back = (uint32_t)(c->recovered_decisions >> 32);
+}
+
+static uint64_t
+order_of(const struct row *row)
+{
+	return (uint64_t)row->link_back << 32 | row->link;
+}
+
+/* Nothing of it is owed, whatever the journal says further on. */
+static bool
+is_settled(const struct core *c, const struct row *row)
+{
+	if (row->origin == 0 || row->txn.state == TXN_UNDELIVERABLE)
+		return false;
+	for (uint32_t p = row->flags & ROW_PARTS ? row->parts : PART_NONE; p != PART_NONE;) {
+		const struct part_node *part = table_part(&c->table, p);
+		uint32_t lane = topics_lane(&c->topics, part->topic, part->partition);
+
+		if (lane == LANE_NONE || part->n >= lanes_at(&c->lanes, lane)->low ||
+		    (part->state != PART_OWED && row->txn.state == TXN_COMMITTED))
+			return false;
+		p = part->next;
+	}
+	return true;
+}
+
+struct settled {
+	uint64_t order;
+	uint32_t row;
+};
+
+static int
+by_decision(const void *a, const void *b)
+{
+	const struct settled *x = a;
+	const struct settled *y = b;
+
+	return x->order < y->order ? -1 : x->order > y->order;
+}
+
+/*
+ * Clients choose the names of groups, and the journal remembers longer than memory did: it may name
+ * more of them than a row's number can tell.  But at any one time memory had at most LIMIT_GROUPS
+ * with all that was undecided, owed, or decided within idempotency.window.  So what was
+ * settled first is forgotten, until half of the numbers are free; counted in records, for no
+ * clock can be believed here.  False: nothing was to be had.
+ */
+static bool
+forget_groups(struct core *c)
+{
+	struct groups *g = &c->groups;
+	uint32_t *rows = mem_alloc(g->group_count * sizeof(*rows));
+	struct settled *settled = mem_alloc((c->table.rows_live + 1) * sizeof(*settled));
+	size_t count = 0;
+
+	for (uint32_t i = 0; i < c->table.row_count; i++) {
+		const struct row *row = core_row(c, i);
+
+		if (!row->txn.seq)
+			continue;
+		rows[row->group]++;
+		if (is_settled(c, row))
+			settled[count++] = (struct settled){ order_of(row), i };
+	}
+	for (uint32_t i = 0; i < g->group_count; i++)
+		if (rows[i] == 0)
+			groups_drop(g, i);
+	if (count)
+		qsort(settled, count, sizeof(*settled), by_decision);
+	for (size_t i = 0; i < count && g->groups_used > g->limit / 2; i++) {
+		struct row *row = core_row(c, settled[i].row);
+		uint32_t group = row->group;
+
+		row->link = row->link_back = ROW_NONE;
+		table_del(&c->table, settled[i].row);
+		if (--rows[group] == 0)
+			groups_drop(g, group);
+	}
+	mem_free(settled);
+	mem_free(rows);
+	return g->groups_used < g->limit;
+}
+
+static uint32_t
+recover_group(struct core *c, struct str name)
+{
+	uint32_t group = groups_get(&c->groups, name);
+
+	if (group == GROUP_NONE && forget_groups(c))
+		group = groups_get(&c->groups, name);
+	return group;
+}
+
+/* ---- records --------------------------------------------------------------------------------- */
 
 static void
 set_due(struct row *row, uint64_t since_ms, int64_t gap_ns)
@@ -69,7 +173,7 @@ recover_row(struct core *c, const struct half *h, const uint32_t *topics, struct
 	for (uint32_t i = 0; i < h->count; i++)
 		if (topics[i] >= c->topics.count || h->messages[i].partition < 0)
 			return ERR_CORRUPT;
-	group = groups_get(&c->groups, h->group);
+	group = recover_group(c, h->group);
 	if (group == GROUP_NONE)
 		return ERR_CORRUPT;
 	index = core_row_of(c, h, topics, group, place, core_key_hash(c, h->group, h->key), false);
@@ -137,6 +241,7 @@ recover_decided(struct core *c, uint32_t index, const struct decision *d)
 	row->txn.due_ns = 0;
 	row->origin = (unsigned)d->origin & 7;
 	row->decided_ms = d->ms;
+	set_order(c, row);
 	if (d->origin == ORIGIN_PLAIN)
 		row_set(row, ROW_PLAIN);
 	return 0;
@@ -227,7 +332,7 @@ recover_stub(struct core *c, const struct entry_stub *e, struct place place)
 		row->link = row->link_back = ROW_NONE;
 		table_del(&c->table, index);
 	}
-	group = groups_get(&c->groups, e->group);
+	group = recover_group(c, e->group);
 	if (group == GROUP_NONE)
 		return ERR_CORRUPT;
 	index = table_add(&c->table, e->gid.lo);
@@ -244,6 +349,7 @@ recover_stub(struct core *c, const struct entry_stub *e, struct place place)
 	row->origin = (unsigned)e->decision.origin & 7;
 	row->decided_ms = e->decision.ms;
 	row_set(row, ROW_STUB);
+	set_order(c, row);
 	if (e->decision.origin == ORIGIN_PLAIN)
 		row_set(row, ROW_PLAIN);
 	recover_key(c, index);
@@ -683,7 +789,9 @@ core_start(struct core *c, int64_t now_ns, uint64_t wall_ms)
 	c->done = NULL;
 	c->done_count = c->done_cap = 0;
 	c->groups.limit = LIMIT_GROUPS;
-	(void)core_keys_room(c); /* the journal may remember more than memory is allowed to */
+	/* The journal may remember more than memory is allowed to. */
+	(void)core_keys_room(c);
+	(void)core_groups_room(c, UINT32_MAX);
 	c->started = true;
 }
 

@@ -325,11 +325,37 @@ core_keys_room(struct core *c)
 	return true;
 }
 
+bool
+core_groups_room(struct core *c, uint32_t most)
+{
+	const struct groups *g = &c->groups;
+
+	while (g->groups_used >= g->limit && most--) {
+		uint32_t oldest = history_oldest(c, 0, true);
+
+		if (oldest == ROW_NONE)
+			return false;
+		history_forget(c, oldest);
+	}
+	return g->groups_used < g->limit;
+}
+
+/* Memory holds a bounded number of groups, and history must not be what keeps new ones out. */
+static uint32_t
+group_of(struct core *c, struct str name)
+{
+	uint32_t group = groups_get(&c->groups, name);
+
+	if (group == GROUP_NONE && core_groups_room(c, HISTORY_TURN))
+		group = groups_get(&c->groups, name);
+	return group;
+}
+
 void
 core_trim(struct core *c)
 {
 	/* Bounded: after a pause there may be millions. */
-	for (int i = 0; i < 4096; i++) {
+	for (uint32_t i = 0; i < HISTORY_TURN; i++) {
 		uint32_t oldest = history_oldest(c, c->conf.history_retention_ms, false);
 
 		if (oldest == ROW_NONE)
@@ -517,7 +543,7 @@ begin(struct core *c, const struct half_request *r, const uint32_t *topics)
 		refuse(c, r->to, ANSWER_BUSY, "the memory for keys is full");
 		return;
 	}
-	group = groups_get(&c->groups, h.group);
+	group = group_of(c, h.group);
 	if (group == GROUP_NONE) {
 		refuse(c, r->to, ANSWER_BUSY, "too many producer groups");
 		return;

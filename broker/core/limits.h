@@ -25,9 +25,9 @@
 #define LIMIT_REASON_BYTES 1024	     /* an operator's.  REFUSED                          */
 #define LIMIT_WHO_BYTES 128	     /* cut short                                        */
 #define LIMIT_TOPICS 10000	     /* of the catalogue.  BUSY                          */
-#define LIMIT_GROUPS 100000	     /* producer groups.  BUSY                           */
-#define LIMIT_GROUPS_RECOVERED (1u << 20) /* of the journal, which remembers longer than
-						memory: what a row's number can tell */
+#define LIMIT_GROUPS 100000	     /* producer groups: old history goes first, then BUSY */
+#define LIMIT_GROUPS_RECOVERED (1u << 20) /* while the journal is read: what a row's number
+						can tell; old history goes first      */
 #define LIMIT_REPEATS 255	     /* of one half message.  REFUSED                    */
 #define LIMIT_LIST_SCAN 4096	     /* rows looked at by one list in one turn            */
 #define LIMIT_LIST_PAGE 500	     /* rows of one page                                 */

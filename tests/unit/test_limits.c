@@ -435,6 +435,131 @@ START_TEST(cold_checks_are_fetched_so_many_at_a_time)
 }
 END_TEST
 
+static enum answer_code
+sent_by(const char *group, const char *key, struct answer *ret_answer)
+{
+	struct half_request r = { .to = { 1, 1 },
+				  .half = { .group = str_of(group),
+					    .key = str_of(key),
+					    .count = 1,
+					    .messages = messages,
+					    .body_hash = { .lo = 1 } } };
+	enum answer_code code = sent(&r);
+
+	*ret_answer = *fake_last(&f);
+	return code;
+}
+
+static enum answer_code
+decided_by(const char *group, const struct answer *a, enum verdict verdict)
+{
+	struct end_request r = { .to = { 7, 1 },
+				 .peer = 7,
+				 .group = str_of(group),
+				 .seq = a->gid.lo,
+				 .token = a->token,
+				 .verdict = verdict };
+
+	core_end(f.core, &r);
+	fake_turn(&f);
+	return fake_last(&f)->code;
+}
+
+static void
+ack_all(void)
+{
+	static uint32_t acked;
+
+	for (; acked < f.publish_count; acked++)
+		core_report(f.core, f.published[acked].token, REPORT_ACKED, acked, 0);
+	fake_turn(&f);
+}
+
+/*
+ * A user would lose: every producer group that was not seen before, for a day, after somebody had
+ * named very many.  What is decided is forgotten for them, once its window is over.
+ */
+START_TEST(history_keeps_no_group_out)
+{
+	struct answer a;
+	struct answer kept;
+	char name[16];
+
+	open_with_topic();
+	f.core->groups.limit = 4;
+	ck_assert_int_eq(sent_by("kept", "k", &kept), ANSWER_OK);
+	for (int i = 0; i < 3; i++) {
+		snprintf(name, sizeof(name), "g%d", i);
+		ck_assert_int_eq(sent_by(name, "k", &a), ANSWER_OK);
+		ck_assert_int_eq(decided_by(name, &a, VERDICT_ROLLBACK), ANSWER_OK);
+		fake_pass(&f, NS_PER_S);
+	}
+	ck_assert_int_eq(sent_by("new", "k", &a), ANSWER_BUSY);
+	ck_assert_int_eq(core_join(f.core, 5, STR("new")), ERR_FULL);
+	fake_pass(&f, (int64_t)f.conf.idempotency_window_ms * NS_PER_MS);
+	ck_assert_int_eq(core_join(f.core, 5, STR("new")), 0);
+	ck_assert_int_eq(sent_by("newer", "k", &a), ANSWER_OK);
+	/* those that are undecided, or listen, stay */
+	ck_assert_int_eq(sent_by("g9", "k", &a), ANSWER_OK);
+	ck_assert_int_eq(sent_by("g10", "k", &a), ANSWER_BUSY);
+	ck_assert_int_eq(decided_by("kept", &kept, VERDICT_COMMIT), ANSWER_OK);
+}
+END_TEST
+
+/*
+ * A user would lose: the daemon, with all that it holds, at the first start after somebody had
+ * named more groups than a row's number can tell.
+ */
+START_TEST(a_journal_may_name_any_number_of_groups)
+{
+	static struct answer a[400];
+	char name[16];
+	uint32_t owed = 0;
+
+	open_with_topic();
+	for (uint32_t i = 0; i < ARRAY_LEN(a); i++) {
+		snprintf(name, sizeof(name), "g%u", i);
+		ck_assert_int_eq(sent_by(name, "k", &a[i]), ANSWER_OK);
+		if (i % 40 == 0)
+			continue; /* stays undecided */
+		ck_assert_int_eq(decided_by(name, &a[i], i % 2 ? VERDICT_COMMIT : VERDICT_ROLLBACK),
+				 ANSWER_OK);
+		owed += i % 2;
+		if (i % 10 == 0 && i < ARRAY_LEN(a) - 10) {
+			ack_all();
+			owed = 0;
+			fake_pass(&f, NS_PER_S); /* marks are journaled */
+		}
+	}
+	fake_sync(&f);
+	f.core = core_free(f.core);
+	f.answer_count = f.publish_count = 0;
+	f.core = core_new(&f.conf, &fake_ports, &f);
+	f.core->groups.limit = 64;
+	for (uint32_t i = f.first; i < f.count; i++)
+		ck_assert_int_eq(core_recover(f.core, &f.log[i],
+					      (struct place){ i * FAKE_LEN, FAKE_LEN }),
+				 0);
+	ck_assert_uint_le(f.core->groups.groups_used, 64);
+	core_start(f.core, f.now_ns, f.wall_ms);
+	fake_turn(&f);
+	/* nothing that is owed or undecided went, nor the keys that came last */
+	ck_assert_uint_eq(f.notes[NOTE_RECORD_GONE], 0);
+	ck_assert_uint_eq(f.publish_count, owed);
+	for (uint32_t i = 0; i < ARRAY_LEN(a); i++) {
+		struct answer again;
+
+		snprintf(name, sizeof(name), "g%u", i);
+		if (i % 40 == 0)
+			ck_assert_int_eq(decided_by(name, &a[i], VERDICT_COMMIT), ANSWER_OK);
+		else if (i >= ARRAY_LEN(a) - 20 && i % 2)
+			ck_assert_int_eq(sent_by(name, "k", &again), ANSWER_DECIDED);
+		else if (i >= ARRAY_LEN(a) - 20)
+			ck_assert_int_eq(decided_by(name, &a[i], VERDICT_ROLLBACK), ANSWER_OK);
+	}
+}
+END_TEST
+
 int
 main(void)
 {
@@ -451,5 +576,7 @@ main(void)
 	tcase_add_test(t, checks_that_nobody_waits_for);
 	tcase_add_loop_test(t, checks_keep_to_their_rate, 0, 2);
 	tcase_add_test(t, cold_checks_are_fetched_so_many_at_a_time);
+	tcase_add_test(t, history_keeps_no_group_out);
+	tcase_add_test(t, a_journal_may_name_any_number_of_groups);
 	return unit_run_case("limits", t);
 }
