@@ -127,6 +127,15 @@ class Postgres(Server):
 		self.url = "postgres:host=%s user=postgres dbname=postgres" % self.dir
 		self.other = "postgres:host=%s user=postgres dbname=other" % self.dir
 
+	def query(self, text):
+		"""The rows of the first database, as text; None: there is no such table."""
+		done = subprocess.run([*self.psql[:-1], "-A", "-t", "-F", "\t", "-c", text], stdout=subprocess.PIPE,
+				      stderr=subprocess.PIPE, text=True)
+		if "does not exist" in done.stderr:
+			return None
+		if done.returncode != 0:
+			raise lab.Failed("psql: %s" % done.stderr.strip())
+		return [tuple(line.split("\t")) for line in done.stdout.splitlines()]
 
 	def cut(self):
 		"""Ends every connection, whatever it is at."""

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <escrow/escrow_table.h>
 #include <sqlite3.h>
@@ -40,8 +41,8 @@ place(escrow_table *table, sqlite3 *db, struct order *o)
 
 	snprintf(text, sizeof(text), "%s %d %s", o->id, o->pieces, o->item);
 	m.topic = "orders";
-	m.key = o->item;
-	m.key_len = strlen(o->item);
+	m.key = o->id;
+	m.key_len = strlen(o->id);
 	m.value = text;
 	m.value_len = strlen(text);
 	return escrow_table_send(table, db, &m, 1, NULL, sell, o);
@@ -76,7 +77,7 @@ main(int argc, char **argv)
 		struct order o = { "", argv[3], atoi(argv[4]) };
 		escrow_status status;
 
-		sqlite3_snprintf(sizeof(o.id), o.id, "order-%d", i);
+		sqlite3_snprintf(sizeof(o.id), o.id, "%d-%d", (int)getpid(), i);
 		status = place(table, db, &o);
 		/* In doubt: the check finds out, and nobody has to do anything. */
 		if (status != ESCROW_OK && !escrow_is_unknown(status)) {
