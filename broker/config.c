@@ -586,6 +586,17 @@ join_message_limits(struct loader *l)
 		c->loop.core.message_bytes = (uint32_t)(set - RECORD_OVERHEAD_BYTES);
 }
 
+/* Of everything means that groups share without bounds of their own. */
+static void
+share_among_groups(struct config *c)
+{
+	if (c->group_share >= 100)
+		return;
+	c->loop.core.group_undecided =
+		max_u64(c->loop.core.undecided_max / 100 * c->group_share, 1);
+	c->loop.core.group_bytes = c->loop.journal.quota_bytes / 100 * c->group_share;
+}
+
 static unsigned
 port_of(const char *address)
 {
@@ -664,6 +675,7 @@ config_load(const struct config_sources *src, struct config *ret, struct buf *fa
 	/* Before limits are joined: the segment must hold what limits.message says. */
 	cross_check(&l);
 	join_message_limits(&l);
+	share_among_groups(ret);
 	ret->loop.remoting.message_bytes = ret->loop.core.message_bytes;
 	ret->loop.journal.retention_ms = ret->loop.core.history_retention_ms;
 	return l.err;

@@ -42,6 +42,7 @@ struct config {
 	enum log_format log_format;
 	int64_t shutdown_timeout_ns;
 	uint32_t metrics_max_topics;
+	uint32_t group_share; /* limits.group.share, percent                                  */
 	const struct sink_property *kafka; /* for sink_real_open()                           */
 	size_t kafka_count;
 

@@ -88,6 +88,8 @@ const struct config_key config_keys[] = {
 	  AT(loop.remoting.connections_max), "Connections of producers." },
 	{ "limits.undecided", CONFIG_COUNT, "20000000", 1, UINT32_MAX - 1, 1,
 	  AT(loop.core.undecided_max), "Undecided transactions; more half-sends are refused." },
+	{ "limits.group.share", CONFIG_PERCENT, "1", 1, 100, 1, AT(group_share),
+	  "The part of limits.undecided and journal.quota that one group's undecided may hold." },
 	{ "limits.keys.memory", CONFIG_SIZE, "1GiB", MIB, TIB, 1, AT(loop.core.keys_bytes),
 	  "Memory for decided transactions and their keys; when full, half-sends are refused." },
 

@@ -231,6 +231,38 @@ core_began(struct core *c, uint32_t index)
 }
 
 void
+core_undecided(struct core *c, uint32_t index, bool is)
+{
+	const struct row *row = core_row(c, index);
+	struct group *group = &c->groups.groups[row->group];
+
+	table_undecided(&c->table, row->txn.seq, is);
+	if (is) {
+		c->undecided++;
+		group->waiting++;
+		group->waiting_bytes += row->len;
+		return;
+	}
+	CHECK(c->undecided > 0 && group->waiting > 0 && group->waiting_bytes >= row->len,
+	      row->txn.seq);
+	c->undecided--;
+	group->waiting--;
+	group->waiting_bytes -= row->len;
+	group->full = false;
+}
+
+void
+core_placed(struct core *c, uint32_t index, struct place place)
+{
+	struct row *row = core_row(c, index);
+
+	if (row_undecided(row))
+		c->groups.groups[row->group].waiting_bytes += (uint64_t)place.len - row->len;
+	row->lsn = place.lsn;
+	row->len = place.len;
+}
+
+void
 core_forget(struct core *c, uint32_t index)
 {
 	struct row *row = core_row(c, index);

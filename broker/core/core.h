@@ -243,6 +243,7 @@ struct group_view {
 	struct str name;
 	uint32_t listeners;
 	uint64_t waiting;	 /* undecided                                             */
+	uint64_t waiting_bytes;	 /* their records in the journal                          */
 	bool silent;		 /* waiting > 0 and listeners == 0                         */
 };
 

@@ -99,10 +99,7 @@ core_decision_durable(struct core *c, const struct pending *p)
 	groups_answered(&c->groups, row->txn.seq); /* whoever is still asked need not answer */
 	row->origin = (unsigned)p->origin & 7;
 	row->decided_ms = p->value;
-	CHECK(c->undecided > 0 && c->groups.groups[row->group].waiting > 0, row->txn.seq);
-	c->undecided--;
-	table_undecided(&c->table, row->txn.seq, false);
-	c->groups.groups[row->group].waiting--;
+	core_undecided(c, p->row, false);
 	c->stats.decisions[p->event == TXN_COMMIT ? 0 : 1][p->origin]++;
 	core_apply(c, p->row, &step, (enum txn_event)p->event);
 	core_settled(c, p->row);

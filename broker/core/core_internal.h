@@ -276,6 +276,10 @@ void core_note(struct core *c, const struct note *n);
 void core_apply(struct core *c, uint32_t index, const struct txn_step *step, enum txn_event ev);
 /* A row begins (in STATE) or ends: the counters by state follow. */
 void core_began(struct core *c, uint32_t index);
+/* The row became undecided, or is no longer. */
+void core_undecided(struct core *c, uint32_t index, bool is);
+/* The row's record is at PLACE now. */
+void core_placed(struct core *c, uint32_t index, struct place place);
 void core_forget(struct core *c, uint32_t index);
 /* A row became final: from now on it is history. */
 void core_final(struct core *c, uint32_t index);

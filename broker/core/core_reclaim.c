@@ -137,7 +137,6 @@ copy_forward(struct core *c, uint32_t index, const struct half *half, const uint
 			.parts = committed ? j->parts : NULL,
 		},
 	};
-	struct place place;
 
 	CHECK(!committed || j->has_parts, row->txn.seq);
 	if (!undecided)
@@ -147,9 +146,7 @@ copy_forward(struct core *c, uint32_t index, const struct half *half, const uint
 			.ms = j->decided_ms,
 			.who = who,
 		};
-	place = core_append(c, &e);
-	row->lsn = place.lsn;
-	row->len = place.len;
+	core_placed(c, index, core_append(c, &e));
 }
 
 /* Everything of it is in Kafka, and no crash can make us forget that.  OLD: the dying copy. */
@@ -193,7 +190,6 @@ stub_forward(struct core *c, uint32_t index, struct entry_stub *stub)
 {
 	struct row *row = core_row(c, index);
 	struct entry e = { .type = ENTRY_STUB };
-	struct place place;
 
 	stub->gid = table_gid(&c->table, row);
 	stub->check = row->check;
@@ -204,9 +200,7 @@ stub_forward(struct core *c, uint32_t index, struct entry_stub *stub)
 	stub->decision.ms = row->decided_ms;
 	stub->key_hash = row->key_hash;
 	e.stub = *stub;
-	place = core_append(c, &e);
-	row->lsn = place.lsn;
-	row->len = place.len;
+	core_placed(c, index, core_append(c, &e));
 	row_set(row, ROW_STUB);
 }
 
@@ -301,8 +295,5 @@ core_reclaim_stub(struct core *c, uint64_t seq, struct place place)
 void
 core_moved(struct core *c, uint64_t seq, struct place place)
 {
-	struct row *row = core_row(c, table_find(&c->table, seq));
-
-	row->lsn = place.lsn;
-	row->len = place.len;
+	core_placed(c, table_find(&c->table, seq), place);
 }

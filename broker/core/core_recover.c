@@ -683,9 +683,7 @@ start_undecided(struct core *c, uint32_t index)
 	row->txn.due_ns = max_i64(row->txn.due_ns, 1);
 	row->link = row->link_back = ROW_NONE;
 	core_time(c, index);
-	c->groups.groups[row->group].waiting++;
-	c->undecided++;
-	table_undecided(&c->table, row->txn.seq, true);
+	core_undecided(c, index, true);
 }
 
 static void

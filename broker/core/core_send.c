@@ -507,12 +507,28 @@ row_new(struct core *c, const struct half_request *r, const struct half *h, cons
 		row->txn.due_ns = max_i64(c->now_ns + policy.immunity_ns, 1);
 		row->peer = (uint32_t)r->to.peer;
 		row->db = core_db(c, h->has_db_id, h->db_id);
-		c->undecided++;
-		table_undecided(&c->table, row->txn.seq, true);
+		core_undecided(c, index, true);
 	}
 	table_open(&c->table, row->txn.seq, true);
 	table_key(&c->table, index);
 	return index;
+}
+
+/* One group's undecided transactions must not use up what all groups share. */
+static bool
+group_full(struct core *c, uint32_t group)
+{
+	struct group *it = &c->groups.groups[group];
+
+	if (it->waiting < c->conf.group_undecided && it->waiting_bytes < c->conf.group_bytes)
+		return false;
+	if (!it->full)
+		core_note(c, &(struct note){ .kind = NOTE_GROUP_FULL,
+					     .value = (int64_t)it->waiting,
+					     .lasted_ns = -1,
+					     .text = groups_name(&c->groups, group) });
+	it->full = true;
+	return true;
 }
 
 static void
@@ -546,6 +562,10 @@ begin(struct core *c, const struct half_request *r, const uint32_t *topics)
 	group = group_of(c, h.group);
 	if (group == GROUP_NONE) {
 		refuse(c, r->to, ANSWER_BUSY, "too many producer groups");
+		return;
+	}
+	if (!r->plain && group_full(c, group)) {
+		refuse(c, r->to, ANSWER_BUSY, "too much of this producer group is undecided");
 		return;
 	}
 	h.gid = next_gid(c);
@@ -585,7 +605,6 @@ core_half_durable(struct core *c, const struct pending *p)
 	if (row->flags & ROW_PLAIN) {
 		core_push(c, p->row);
 	} else {
-		c->groups.groups[row->group].waiting++;
 		row->txn.due_ns = from_now(c, p, row->txn.due_ns);
 		core_time(c, p->row);
 	}

@@ -422,6 +422,7 @@ core_group_next(struct core *c, uint32_t *at, struct group_view *ret_group)
 			.name = str_from(g->name, g->name_len),
 			.listeners = g->listeners,
 			.waiting = g->waiting,
+			.waiting_bytes = g->waiting_bytes,
 			.silent = g->waiting > 0 && g->listeners == 0,
 		};
 		return true;

@@ -29,10 +29,12 @@ struct group {
 	uint32_t ready_next;
 	uint64_t rows;		/* that belong to it, decided ones too                    */
 	uint64_t waiting;	/* undecided                                              */
+	uint64_t waiting_bytes; /* of their records                                       */
 	struct row_list overdue;
 	bool used;
 	bool ready;		/* in the ready queue                                     */
 	bool silent;		/* was reported: rows wait and nobody listens             */
+	bool full;		/* was reported: it has its share                         */
 };
 
 struct peer {

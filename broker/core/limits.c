@@ -27,6 +27,8 @@ core_conf_default(struct core_conf *ret_conf)
 		.audit_retention_ms = UINT64_C(90) * 24 * 3600 * 1000,
 		.message_bytes = 4u << 20,
 		.undecided_max = 20 * 1000 * 1000,
+		.group_undecided = UINT64_MAX,
+		.group_bytes = UINT64_MAX,
 		.keys_bytes = UINT64_C(1) << 30,
 		.deferred_bytes = UINT64_C(64) << 20,
 		.lane_window = 1024,

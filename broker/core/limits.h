@@ -47,6 +47,8 @@ struct core_conf {
 	uint64_t audit_retention_ms;	  /* audit.retention                                 */
 	uint32_t message_bytes;		  /* limits.message: plain value + key + headers; REFUSED */
 	uint64_t undecided_max;		  /* limits.undecided; BUSY                          */
+	uint64_t group_undecided;	  /* limits.group.share of that, for one group; BUSY */
+	uint64_t group_bytes;		  /* ... of journal.quota: their records; BUSY       */
 	uint64_t keys_bytes;		  /* limits.keys.memory: rows of decided ones; BUSY   */
 	uint64_t deferred_bytes;	  /* copies of half-sends that wait; BUSY            */
 	uint32_t lane_window;		  /* messages of one lane given to Kafka, unreported  */

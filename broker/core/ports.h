@@ -103,6 +103,7 @@ enum note_kind {
 				 * finds committed, unmarked and without a message         */
 	NOTE_TOPIC_ANEW,	/* text = topic, partition, value = offset: below an earlier one */
 	NOTE_KEYS_FULL,		/* limits.keys.memory is reached: half-sends are refused   */
+	NOTE_GROUP_FULL,	/* text = group, value = undecided: its half-sends are refused */
 };
 
 struct note {

@@ -141,6 +141,7 @@ fill_groups(struct desk *s, struct mail *m)
 		copy_text(to->name, sizeof(to->name), v.name);
 		to->listeners = v.listeners;
 		to->waiting = v.waiting;
+		to->waiting_bytes = v.waiting_bytes;
 		to->silent = v.silent;
 	}
 	m->next = m->count == m->limit ? at : 0;

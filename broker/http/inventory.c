@@ -65,6 +65,7 @@ groups_tell(struct request *r)
 		out_text(&o, "group", g->name);
 		out_num(&o, "listeners", g->listeners);
 		out_num(&o, "waiting", g->waiting);
+		out_num(&o, "waiting_bytes", g->waiting_bytes);
 		out_flag(&o, "silent", g->silent);
 		out_close(&o, '}');
 	}

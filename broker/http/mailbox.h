@@ -45,6 +45,7 @@ struct group_brief {
 	char name[LIMIT_GROUP_BYTES + 1];
 	uint32_t listeners;
 	uint64_t waiting;
+	uint64_t waiting_bytes;
 	bool silent;
 };
 

@@ -68,6 +68,8 @@ tally_alarm_name(enum note_kind kind)
 		return "topic_anew";
 	case NOTE_KEYS_FULL:
 		return "keys_full";
+	case NOTE_GROUP_FULL:
+		return "group_full";
 	case NOTE_TRANSITION:
 	case NOTE_CHECK_SENT:
 	case NOTE_CHECK_ANSWERED:

@@ -435,6 +435,7 @@ write_event(struct out *o, const struct timeline_event *e)
 	case NOTE_TOPIC_ANEW:
 	case NOTE_RECORD_GONE:
 	case NOTE_KEYS_FULL:
+	case NOTE_GROUP_FULL:
 		out_text(o, "event", "other"); /* not about one transaction */
 		break;
 	}

@@ -97,6 +97,7 @@ is_routine(enum note_kind kind)
 	case NOTE_TOPIC_ANEW:
 	case NOTE_RECORD_GONE:
 	case NOTE_KEYS_FULL:
+	case NOTE_GROUP_FULL:
 		return false;
 	}
 	return false;
@@ -168,6 +169,10 @@ log_note(const struct loop *l, const struct note *n)
 	case NOTE_KEYS_FULL:
 		log_error("limits.keys.memory is reached: half-sends are refused", "limit=%s",
 			  "limits.keys.memory");
+		break;
+	case NOTE_GROUP_FULL:
+		log_error("limits.group.share is reached: half-sends of this group are refused",
+			  "group=%s undecided=%lld", log_q(n->text), (long long)n->value);
 		break;
 	}
 }

@@ -285,6 +285,9 @@ on_note(void *arg, const struct note *n)
 	case NOTE_KEYS_FULL:
 		line(s, "escrow", "ALARM the memory for keys is used up");
 		return;
+	case NOTE_GROUP_FULL:
+		line(s, "escrow", "ALARM group %.*s has its share", STR_ARG(n->text));
+		return;
 	}
 }
 

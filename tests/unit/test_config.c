@@ -392,6 +392,18 @@ START_TEST(message_limits_follow_each_other)
 }
 END_TEST
 
+START_TEST(a_group_has_its_share)
+{
+	ck_assert_int_eq(load("limits.undecided = 1000", NULL, NULL), 0);
+	ck_assert_uint_eq(config.loop.core.group_undecided, UINT64_MAX);
+	ck_assert_uint_eq(config.loop.core.group_bytes, UINT64_MAX);
+	ck_assert_int_eq(load("limits.undecided = 1000\nlimits.group.share = 0.25", NULL, NULL), 0);
+	ck_assert_uint_eq(config.loop.core.group_undecided, 250);
+	ck_assert_uint_eq(config.loop.core.group_bytes, (UINT64_C(20) << 30) / 100 * 25);
+	ck_assert_int_eq(load("limits.group.share = 0", NULL, NULL), ERR_CONFIG);
+}
+END_TEST
+
 START_TEST(topics_are_mapped)
 {
 	ck_assert_int_eq(load("topic.map.orders_paid = orders.paid\n[topic.map]\nA = b\n", NULL,
@@ -572,6 +584,6 @@ UNIT_WITH("config", setup, teardown, without_a_file_all_is_as_documented, the_sa
 	  the_minimal_sample_is_enough, the_table_is_sound, later_sources_win, units_are_read,
 	  mistakes_are_told_where_they_are, values_outside_their_type_are_refused,
 	  settings_must_go_together, kafka_passes_through, message_limits_follow_each_other,
-	  topics_are_mapped, secrets_are_not_shown, secrets_come_from_files,
+	  a_group_has_its_share, topics_are_mapped, secrets_are_not_shown, secrets_come_from_files,
 	  strange_variables_are_not_ours, values_are_text_wherever_they_come_from,
 	  printed_text_loads_to_the_same, a_named_file_must_be_there);
