@@ -45,10 +45,15 @@ client_usable(const escrow_client *c)
 escrow_status
 client_enter(escrow_client *c)
 {
-	escrow_status st = client_usable(c);
+	escrow_status st = c ? ESCROW_OK : client_usable(c);
 
-	if (st == ESCROW_OK)
-		atomic_fetch_add(&c->inside, 1);
+	if (st != ESCROW_OK)
+		return st;
+	/* Counted before it looks: escrow_close() either sees it, or is seen. */
+	atomic_fetch_add(&c->inside, 1);
+	st = client_usable(c);
+	if (st != ESCROW_OK)
+		client_leave(c);
 	return st;
 }
 
@@ -293,6 +298,12 @@ free_client(escrow_client *c)
 	escrow_conf_free(c->conf);
 	munmap(c->alive, sizeof(*c->alive));
 	free(c);
+}
+
+void
+client_hold(escrow_client *c)
+{
+	atomic_fetch_add(&c->refs, 1);
 }
 
 void

@@ -22,6 +22,7 @@
 #include <sys/types.h>
 
 #include "escrow/escrow.h"
+#include "producer/hold.h"
 #include "wire/wire.h"
 
 #define NS_PER_MS INT64_C(1000000)
@@ -273,7 +274,7 @@ void checks_groups(escrow_client *c, struct wire_heartbeat *h);
 struct escrow_client {
 	struct escrow_conf *conf;
 	atomic_uint *alive;    /* on a page that a child of fork() finds empty */
-	atomic_int refs;       /* the opener's, and one for each transaction */
+	atomic_int refs;       /* the opener's, and one for each transaction and table */
 	atomic_bool closed;    /* takes no more requests */
 	atomic_int inside;     /* calls that escrow_close() waits for: client_enter() */
 	char client_id[256];
@@ -326,7 +327,6 @@ escrow_status client_room(escrow_client *c, size_t bytes, bool wait, int64_t tim
 void client_no_room(escrow_client *c, size_t bytes);
 /* Starts a thread that takes no signals.  0 or an errno. */
 int client_thread(pthread_t *ret_thread, void *(*fn)(void *), escrow_client *c);
-void client_drop(escrow_client *c);
 void client_log(const escrow_client *c, escrow_log_level level, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
 /* Something that waiters look at has changed. */

@@ -395,7 +395,7 @@ new_txn(escrow_client *c, const escrow_half_opts *opts)
 	txn->waiter = NULL;
 	txn->id = memcpy(txn->text, id, id_n);
 	txn->group = memcpy(txn->text + id_n, group, group_n);
-	atomic_fetch_add_explicit(&c->refs, 1, memory_order_relaxed);
+	client_hold(c);
 	return txn;
 }
 

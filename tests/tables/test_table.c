@@ -8,6 +8,7 @@
 #include <time.h>
 
 #include "escrow/escrow_table.h"
+#include "producer/hold.h"
 #include "unit/unit.h"
 
 /* ---- a libescrow that does as it is told ------------------------------------------------- */
@@ -39,6 +40,22 @@ escrow_half_send(escrow_client *c, const escrow_message *m, size_t count,
 	if (half_status == ESCROW_OK)
 		*ret_txn = &the_txn;
 	return half_status;
+}
+
+static int held;
+
+void
+client_hold(escrow_client *c)
+{
+	(void)c;
+	held++;
+}
+
+void
+client_drop(escrow_client *c)
+{
+	(void)c;
+	held--;
 }
 
 const unsigned char *
@@ -193,6 +210,7 @@ static void
 teardown(void)
 {
 	escrow_table_close(table);
+	ck_assert_int_eq(held, 0);
 	ck_assert_int_eq(freed, 1);
 	ck_assert_ptr_null(listener);
 }

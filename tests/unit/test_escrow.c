@@ -12,7 +12,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "escrow/escrow.h"
+#include "escrow/escrow_table.h"
 #include "script.h"
 
 static struct script *s;
@@ -915,6 +915,64 @@ START_TEST(closing_waits_for_the_calls_of_other_threads)
 END_TEST
 
 /* Would lose: the parent's connection, to a child that writes into it. */
+/* ---- a table on a client --------------------------------------------------------------------- */
+
+static int fences_freed;
+
+static int
+fence_sweep(escrow_fence *f, const unsigned char *oldest, const unsigned char *horizon,
+	    unsigned char low[ESCROW_GID_SIZE], uint64_t *rows)
+{
+	(void)f;
+	(void)oldest;
+	(void)horizon;
+	memset(low, 0, ESCROW_GID_SIZE);
+	*rows = 0;
+	return 0;
+}
+
+static void
+fence_free(escrow_fence *f)
+{
+	(void)f;
+	fences_freed++;
+}
+
+static int
+never(void *db, void *arg)
+{
+	(void)db;
+	(void)arg;
+	ck_abort_msg("the local transaction of a half message that is none");
+	return 1;
+}
+
+/* Would lose: the process, when whoever ends it closes the client first. */
+START_TEST(a_table_may_be_closed_behind_its_client)
+{
+	escrow_fence fence = { .struct_size = sizeof(fence),
+			       .sweep = fence_sweep,
+			       .free = fence_free };
+	escrow_table_opts opts = ESCROW_TABLE_OPTS_INIT;
+	escrow_message m = message("paid");
+	escrow_table *table = NULL;
+	escrow_client *c;
+
+	script_start(s);
+	opts.clean_ms = 1;
+	c = open_client("");
+	ck_status(escrow_table_open(&table, &fence), ESCROW_OK);
+	ck_status(escrow_table_attach(table, c, NULL, &opts), ESCROW_OK);
+	ck_assert(script_wait(&s->watermarks, 3));
+	ck_status(escrow_close(c, 1000), ESCROW_OK);
+	ck_status(escrow_table_send(table, NULL, &m, 1, NULL, never, NULL), ESCROW_E_CLOSED);
+	ck_status(escrow_table_clean(table), ESCROW_E_CLOSED);
+	ck_assert_int_eq(fences_freed, 0);
+	escrow_table_close(table);
+	ck_assert_int_eq(fences_freed, 1);
+}
+END_TEST
+
 START_TEST(a_child_is_told_that_the_client_is_not_its_own)
 {
 	escrow_message m = message("paid");
@@ -1063,7 +1121,7 @@ UNIT_WITH("escrow", setup, teardown, what_is_half_sent_is_what_the_application_s
 	  tls_trusts_whom_it_was_told_to, checks_are_answered_by_the_listener_of_their_group,
 	  everything_happens_in_poll_when_the_descriptor_says_so, a_callback_cannot_block,
 	  closing_completes_what_is_under_way_and_keeps_handles_valid,
-	  closing_waits_for_the_calls_of_other_threads,
+	  closing_waits_for_the_calls_of_other_threads, a_table_may_be_closed_behind_its_client,
 	  a_child_is_told_that_the_client_is_not_its_own,
 	  what_is_malformed_is_refused_before_it_is_sent,
 	  keys_and_urls_say_what_is_wrong_with_them);

@@ -84,12 +84,17 @@ typedef struct escrow_table_opts {
 
 /*
  * From now on the table answers the checks of GROUP (NULL: the client's), and rows are cleaned.
- * Once for each table; the client must outlive the table.  OPTS may be NULL.
+ * Once for each table.  OPTS may be NULL.  When the client is closed before the table, whatever
+ * needs the broker returns CLOSED from then on, and checks are answered by others of the group.
  * ARG: attached already.  Else as escrow_on_check().
  */
 ESCROW_API escrow_status escrow_table_attach(escrow_table *table, escrow_client *client,
 		const char *group, const escrow_table_opts *opts) ESCROW_MUSTUSE;
-/* Ends the listener and the thread, then the connection.  Before escrow_close().  NULL is fine. */
+/*
+ * Ends the listener and the thread, then the connection; when it returns no check runs.  Better
+ * before escrow_close(), but safe behind it too.  Not while another call with TABLE runs.  NULL
+ * is fine.
+ */
 ESCROW_API void escrow_table_close(escrow_table *table);
 
 /* ---- send ----------------------------------------------------------------------------------- */
