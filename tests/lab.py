@@ -31,6 +31,10 @@ class Failed(Exception):
 	"""A check did not hold: the message is what the user loses."""
 
 
+class Void(Exception):
+	"""What the test stands on broke, and says nothing of what is tested."""
+
+
 class Skipped(Exception):
 	"""Something outside of this tree is missing."""
 
@@ -317,9 +321,29 @@ class Mockd:
 		if answer != "ok":
 			raise Failed("mockd %s: %s" % (command, answer))
 
+	def check(self):
+		"""Has it ended by itself?  Its consumer groups have an assertion that real clients break: one that joins
+		again over a new connection while its last JoinGroup is unanswered."""
+		if self.process.poll() is not None:
+			raise Void("the mock of Kafka ended by itself, status %d" % self.process.returncode)
+
 	def kill(self):
 		self.process.kill()
 		self.process.wait()
+
+
+VOIDS = 3
+
+
+def again(attempt):
+	"""Runs ATTEMPT, and again when it was void; a run that is void every time has failed."""
+	for _ in range(VOIDS):
+		try:
+			return attempt()
+		except Void as e:
+			why = e
+			print("VOID %s" % e, file=sys.stderr, flush=True)
+	raise Failed("void %d times: %s" % (VOIDS, why))
 
 
 def maven_jars(pom, name, *properties):
