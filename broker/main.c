@@ -66,20 +66,40 @@ print_line(void *arg, struct str line)
 	printf("%.*s\n", STR_ARG(line));
 }
 
+static void
+count_segment(void *arg, const char *name, uint64_t size)
+{
+	(void)size;
+	if (strstr(name, ".seg"))
+		(*(size_t *)arg)++;
+}
+
 static int
 journal_tool(const char *verb, const char *directory)
 {
 	struct journal_fault fault = { 0 };
 	struct buf out = BUF_INIT;
 	struct disk *disk = NULL;
-	int err = disk_posix_open(directory, 0, &disk);
+	size_t segments = 0;
+	int err = ERR_SYSTEM;
 
+	/* What is looked at is not made: a mistyped name would be a journal in best order. */
+	if (access(directory, R_OK | X_OK) == 0)
+		err = disk_posix_open(directory, 0, &disk);
 	if (err) {
 		fprintf(stderr, "escrowd journal: cannot open %s: %s\n", directory,
 			strerror(errno));
 		return EXIT_START;
 	}
-	if (strcmp(verb, "dump") == 0)
+	err = disk->ops->list(disk, count_segment, &segments);
+	if (!err && !segments) {
+		fprintf(stderr, "escrowd journal: there is no journal in %s\n", directory);
+		disk->ops->free(disk);
+		return EXIT_START;
+	}
+	if (err)
+		snprintf(fault.text, sizeof(fault.text), "the directory cannot be read");
+	else if (strcmp(verb, "dump") == 0)
 		err = journal_dump(disk, print_line, NULL, &fault);
 	else if (strcmp(verb, "verify") == 0)
 		err = journal_verify(disk, &out, &fault);
@@ -419,6 +439,18 @@ configure(struct daemon *d, const struct options *o)
 	return err;
 }
 
+/* What is librdkafka's it says in its own words, as it would at the start. */
+static int
+validate_kafka(const struct config *c)
+{
+	char why[512] = "";
+
+	if (sink_real_check(c->kafka, c->kafka_count, why, sizeof(why)) == 0)
+		return 0;
+	fprintf(stderr, "escrowd: %s\n", why);
+	return EXIT_CONFIG;
+}
+
 int
 main(int argc, char **argv)
 {
@@ -452,7 +484,7 @@ main(int argc, char **argv)
 		d.demo_dir[0] = d.demo_kafka[0] = '\0'; /* run() tidied up */
 		break;
 	case WHAT_VALIDATE:
-		code = 0;
+		code = validate_kafka(&d.config);
 		break;
 	case WHAT_PRINT:
 		config_print(&d.config, &out);

@@ -105,6 +105,9 @@ struct sink_property {
  */
 int sink_real_open(const struct sink_property *properties, size_t count, char *ret_why,
 		   size_t why_size, struct sink **ret_sink);
+/* The same of the properties alone: nothing is opened, and nobody is asked. */
+int sink_real_check(const struct sink_property *properties, size_t count, char *ret_why,
+		    size_t why_size);
 /* librdkafka's version at run time, "2.0.2". */
 const char *sink_real_version(void);
 /* NULL when PROPERTY may be set by people; else why not. */

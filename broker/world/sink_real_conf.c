@@ -137,6 +137,34 @@ fail:
 	return ERR_CONFIG;
 }
 
+int
+sink_real_check(const struct sink_property *properties, size_t count, char *ret_why,
+		size_t why_size)
+{
+	struct sink_property *some = mem_alloc((count + 1) * sizeof(*some));
+	rd_kafka_conf_t *conf = NULL;
+	rd_kafka_t *rk;
+	size_t n = 0;
+	int err;
+
+	/* With no broker to go to, a handle goes nowhere. */
+	for (size_t i = 0; i < count; i++)
+		if (strcmp(properties[i].name, "bootstrap.servers") != 0 &&
+		    strcmp(properties[i].name, "metadata.broker.list") != 0)
+			some[n++] = properties[i];
+	err = sink_conf_build(some, n, ret_why, why_size, &conf);
+	mem_free(some);
+	if (err)
+		return err;
+	rk = rd_kafka_new(RD_KAFKA_PRODUCER, conf, ret_why, why_size);
+	if (!rk) {
+		rd_kafka_conf_destroy(conf);
+		return ERR_CONFIG;
+	}
+	rd_kafka_destroy(rk);
+	return 0;
+}
+
 void
 sink_real_properties(struct buf *out)
 {

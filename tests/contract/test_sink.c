@@ -722,6 +722,17 @@ START_TEST(what_is_ours_cannot_be_set)
 					sizeof(why), &sink),
 			 ERR_CONFIG);
 	ck_assert_ptr_nonnull(strstr(why, "max.in.flight"));
+	/* All of it can be known before the start, too. */
+	ck_assert_int_eq(sink_real_check(&(struct sink_property){ "no.such", "1" }, 1, why,
+					 sizeof(why)),
+			 ERR_CONFIG);
+	ck_assert_int_eq(sink_real_check(&(struct sink_property){ "max.in.flight", "50" }, 1, why,
+					 sizeof(why)),
+			 ERR_CONFIG);
+	ck_assert_ptr_nonnull(strstr(why, "max.in.flight"));
+	ck_assert_int_eq(sink_real_check(&(struct sink_property){ "bootstrap.servers", "a:1" }, 1,
+					 why, sizeof(why)),
+			 0);
 	sink_real_properties(&all);
 	buf_u8(&all, 0);
 	ck_assert_ptr_nonnull(strstr(all.data, "\ncompression.codec"));
