@@ -169,7 +169,7 @@ typedef struct escrow_conf escrow_conf;
  */
 ESCROW_API escrow_conf *escrow_conf_new(void); /* NULL: out of memory */
 ESCROW_API void escrow_conf_free(escrow_conf *conf); /* NULL is fine */
-/* ARG: no such key (the nearest is named), or VALUE is none for it. */
+/* Sets one key.  ARG: no such key (the nearest is named), or VALUE is none for it. */
 ESCROW_API escrow_status escrow_conf_set(escrow_conf *conf, const char *key,
 		const char *value) ESCROW_MUSTUSE;
 /* The value as text, or NULL when there is no such key.  Lives until the key is set again. */
@@ -470,6 +470,7 @@ typedef struct escrow_stats {
 
 #define ESCROW_STATS_INIT { sizeof(escrow_stats), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 }
 
+/* What the client did so far, and how it stands.  ARG: RET_STATS->struct_size is not set. */
 ESCROW_API escrow_status escrow_get_stats(const escrow_client *client, escrow_stats *ret_stats);
 
 #ifdef __cplusplus

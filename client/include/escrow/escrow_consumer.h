@@ -122,7 +122,7 @@ struct escrow_store {
 	void *db;   /* what the handler gets */
 	/* Opens a transaction, READ COMMITTED; after a LOST on a new connection. */
 	int (*begin)(escrow_store *store);
-	/* Inserts first and looks afterwards; tables.md in words: a claim of ESCROW_CLAIM_NEW must
+	/* Inserts first and looks afterwards (TABLES.md): a claim of ESCROW_CLAIM_NEW must
 	 * be durable with the transaction and not otherwise, and of two at once one waits. */
 	int (*claim)(escrow_store *store, const escrow_claim *claim);
 	int (*commit)(escrow_store *store);
@@ -142,6 +142,10 @@ struct escrow_store {
 		    int64_t now_ms, int64_t before_ms, unsigned char ret_low[16]);
 };
 
+struct sqlite3;
+struct pg_conn;
+struct st_mysql;
+
 /*
  * Stores on a connection of yours, which stays yours and must outlive the store.  They make the
  * tables escrow_dedup, escrow_meta_c, escrow_hw and escrow_gap where they are missing.  When
@@ -149,9 +153,6 @@ struct escrow_store {
  * settings of the session belong into the conninfo's `options`, or MYSQL_INIT_COMMAND.
  * DATABASE: the sentence says why.  NOMEM.
  */
-struct sqlite3;
-struct pg_conn;
-struct st_mysql;
 ESCROW_API escrow_status escrow_store_sqlite(escrow_store **ret_store,
 		struct sqlite3 *db) ESCROW_MUSTUSE;
 ESCROW_API escrow_status escrow_store_postgres(escrow_store **ret_store,

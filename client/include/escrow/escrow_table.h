@@ -138,12 +138,15 @@ ESCROW_API const unsigned char *escrow_table_db_id(const escrow_table *table);
 ESCROW_API escrow_status escrow_table_begin(escrow_table *table, void *db,
 		const unsigned char *gid) ESCROW_MUSTUSE;
 /*
- * OK: tell COMMIT.  DATABASE: it rolled back, tell ROLLBACK.  IN_DOUBT: tell nothing, and abandon
- * the transaction.
+ * Commits the local transaction.  OK: tell COMMIT.  DATABASE: it rolled back, tell ROLLBACK.
+ * IN_DOUBT: tell nothing, and abandon the transaction.
  */
 ESCROW_API escrow_status escrow_table_commit(escrow_table *table, void *db,
 		const unsigned char *gid) ESCROW_MUSTUSE;
-/* OK: tell ROLLBACK.  IN_DOUBT: the transaction was ended by somebody else, or the connection. */
+/*
+ * Rolls it back.  OK: tell ROLLBACK.  IN_DOUBT: the transaction was ended by somebody else, or the
+ * connection.
+ */
 ESCROW_API escrow_status escrow_table_rollback(escrow_table *table, void *db,
 		const unsigned char *gid) ESCROW_MUSTUSE;
 
@@ -164,6 +167,7 @@ typedef struct escrow_table_stats {
 				   * since 1970                                               */
 } escrow_table_stats;
 
+/* What the table did so far.  From any thread. */
 ESCROW_API void escrow_table_get_stats(escrow_table *table, escrow_table_stats *ret_stats);
 /* Cleans once, now.  As escrow_oldest_undecided(), and DATABASE. */
 ESCROW_API escrow_status escrow_table_clean(escrow_table *table) ESCROW_MUSTUSE;
