@@ -264,14 +264,14 @@ run(void *arg)
 
 /* A thread that takes no signal: those are the application's. */
 int
-client_thread(pthread_t *ret_thread, void *(*fn)(void *), escrow_client *c)
+client_thread(pthread_t *ret_thread, void *(*fn)(void *), void *arg)
 {
 	sigset_t all, before;
 	int err;
 
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &before);
-	err = pthread_create(ret_thread, NULL, fn, c);
+	err = pthread_create(ret_thread, NULL, fn, arg);
 	pthread_sigmask(SIG_SETMASK, &before, NULL);
 	return err;
 }

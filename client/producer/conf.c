@@ -42,6 +42,7 @@ static const struct key keys[] = {
 	{ "backoff.ms", KEY_NUMBER, AT(backoff_ms), 50, 1, DAY_MS, NULL },
 	{ "backoff.max.ms", KEY_NUMBER, AT(backoff_max_ms), 5000, 1, DAY_MS, NULL },
 	{ "heartbeat.ms", KEY_NUMBER, AT(heartbeat_ms), 30000, 10, 110000, NULL },
+	{ "refresh.ms", KEY_NUMBER, AT(refresh_ms), 300000, 0, DAY_MS, NULL },
 	{ "broker", KEY_CHOICE, AT(broker), BROKER_AUTO, 0, 0, brokers },
 	{ "tls", KEY_CHOICE, AT(tls), 0, 0, 0, booleans },
 	{ "tls.ca", KEY_TEXT, AT(tls_ca), 0, 0, 0, NULL },

@@ -17,6 +17,7 @@
 #include "producer/inside.h"
 
 #include <errno.h>
+#include <netdb.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -24,6 +25,7 @@
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/random.h>
+#include <sys/socket.h>
 #include <sys/timerfd.h>
 #include <time.h>
 #include <unistd.h>
@@ -353,14 +355,54 @@ fail_waiting(escrow_client *c, escrow_status status, const char *why)
 	}
 }
 
+/*
+ * Where to go on: every address of every server is tried before there is a pause, and none before
+ * the others.  True: that was all of them, in vain.
+ */
+static bool
+next_try(struct engine *e, bool was_ready, bool fatal)
+{
+	struct server *s = &e->servers[e->server];
+	bool left = e->leave_ns != 0;
+
+	e->leave_ns = 0;
+	e->missed = 0;
+	if (left) { /* its name leads elsewhere */
+		s->first = 0;
+		e->tried = 0;
+		e->connect_ns = e->now_ns;
+		return false;
+	}
+	e->others |= !fatal;
+	s->first = was_ready ? e->link.at : e->link.at + 1;
+	if (!was_ready && s->first < e->link.count) {
+		e->connect_ns = e->now_ns;
+		return false;
+	}
+	if (!was_ready)
+		s->first = 0;
+	e->server = (e->server + 1) % e->server_count;
+	if (!was_ready && ++e->tried < e->server_count) {
+		e->connect_ns = e->now_ns;
+		return false;
+	}
+	e->tried = 0;
+	e->random = e->random * 6364136223846793005u + 1442695040888963407u;
+	e->connect_ns = e->now_ns + e->backoff_ns / 2 +
+			(int64_t)((e->random >> 33) % (uint64_t)(e->backoff_ns / 2 + 1));
+	return !was_ready;
+}
+
 /* The connection ended, or never came to be: link.why says it. */
 static void
 lost(escrow_client *c)
 {
 	struct engine *e = &c->engine;
-	bool fatal = e->link.fatal && !e->ready;
+	bool was_ready = e->ready, strangers;
 
 	client_log(c, ESCROW_LOG_WARN, "%s", e->link.why);
+	lookup_abandon(e->lookup);
+	e->lookup = NULL;
 	memcpy(e->why, e->link.why, sizeof(e->why)); /* the next attempt says its own */
 	link_close(&e->link);
 	e->watched_fd = -1;
@@ -369,12 +411,12 @@ lost(escrow_client *c)
 	e->appended = e->taken; /* what the socket did not take is not part of the stream */
 	e->ready = false;
 	set_connected(c, false);
-	e->server = (e->server + 1) % e->server_count;
-	e->random = e->random * 6364136223846793005u + 1442695040888963407u;
-	e->connect_ns = e->now_ns + e->backoff_ns / 2 +
-			(int64_t)((e->random >> 33) % (uint64_t)(e->backoff_ns / 2 + 1));
-	e->backoff_ns = min_ns(e->backoff_ns * 2, c->conf->backoff_max_ms * NS_PER_MS);
-	if (fatal)
+	strangers = next_try(e, was_ready, e->link.fatal && !was_ready) && !e->others;
+	if (e->connect_ns > e->now_ns) {
+		e->others = false;
+		e->backoff_ns = min_ns(e->backoff_ns * 2, c->conf->backoff_max_ms * NS_PER_MS);
+	}
+	if (strangers)
 		fail_waiting(c, ESCROW_E_PROTOCOL, e->link.why);
 }
 
@@ -388,15 +430,87 @@ lost_because(escrow_client *c, const char *why)
 }
 
 static void
+connect_to(escrow_client *c, struct addrinfo *addrs, int err)
+{
+	struct engine *e = &c->engine;
+	char why[DETAIL_MAX];
+
+	if (err) {
+		(void)snprintf(why, sizeof(why), "no such host: %.200s", gai_strerror(err));
+		lost_because(c, why);
+	} else if (link_open(&e->link, &e->servers[e->server], addrs, e->tls) < 0) {
+		lost(c);
+	} else {
+		watch(c);
+	}
+}
+
+static void
 connect_begin(escrow_client *c)
 {
 	struct engine *e = &c->engine;
+	const struct server *s = &e->servers[e->server];
+	struct addrinfo *addrs = NULL;
+	int err = lookup_now(s, true, &addrs);
 
 	e->connect_ns = e->now_ns + c->conf->connect_ms * NS_PER_MS;
-	if (link_open(&e->link, &e->servers[e->server], e->tls) < 0)
-		lost(c);
-	else
-		watch(c);
+	e->named = err != 0;
+	e->link = (struct link){ .fd = -1, .state = LINK_RESOLVING };
+	if (e->named && c->conf->mode == MODE_THREAD)
+		e->lookup = lookup_begin(s, -1, 0, e->wake);
+	if (e->lookup)
+		return;
+	if (e->named)
+		err = lookup_now(s, false, &addrs);
+	connect_to(c, addrs, err);
+}
+
+/* The name was looked up. */
+static void
+resolved(escrow_client *c)
+{
+	struct engine *e = &c->engine;
+	struct addrinfo *addrs = NULL;
+	int err = lookup_take(e->lookup, &addrs);
+
+	e->lookup = NULL;
+	connect_to(c, addrs, err);
+}
+
+/*
+ * A broker that moves mostly ends its connections.  One that does not, and whose name leads
+ * elsewhere, twice in a row, to somebody who listens, is left: what is under way first gets its
+ * answers, for `retry.ms` at most.
+ */
+static void
+refreshed(escrow_client *c)
+{
+	struct engine *e = &c->engine;
+	struct addrinfo *addrs = NULL;
+
+	e->missed = lookup_moved(e->lookup) ? e->missed + 1 : 0;
+	if (lookup_take(e->lookup, &addrs) == 0)
+		freeaddrinfo(addrs);
+	e->lookup = NULL;
+	if (e->missed >= 2)
+		e->leave_ns = e->now_ns + c->conf->retry_ms * NS_PER_MS;
+}
+
+static void
+refresh(escrow_client *c)
+{
+	struct engine *e = &c->engine;
+	bool idle = e->table_count == 0 && e->out_at == e->out_n;
+
+	if (e->lookup && lookup_done(e->lookup))
+		refreshed(c);
+	if (!e->lookup && !e->leave_ns && e->now_ns >= e->refresh_ns) {
+		e->lookup = lookup_begin(&e->servers[e->server], e->link.fd,
+					 (int)c->conf->connect_ms, e->wake);
+		e->refresh_ns = e->now_ns + c->conf->refresh_ms * NS_PER_MS;
+	}
+	if (e->leave_ns && (idle || e->now_ns >= e->leave_ns))
+		lost_because(c, "its name leads to another address now");
 }
 
 /* ---- requests of the engine's own ------------------------------------------------------------ */
@@ -433,6 +547,10 @@ ready(escrow_client *c, bool rocketmq)
 	struct engine *e = &c->engine;
 
 	e->ready = true;
+	e->tried = 0;
+	e->refresh_ns = TIME_NEVER;
+	if (e->named && c->conf->mode == MODE_THREAD && c->conf->refresh_ms > 0)
+		e->refresh_ns = e->now_ns + c->conf->refresh_ms * NS_PER_MS;
 	e->rocketmq = rocketmq;
 	e->backoff_ns = c->conf->backoff_ms * NS_PER_MS;
 	atomic_store(&c->stats.rocketmq, rocketmq);
@@ -570,7 +688,7 @@ send_waiting(escrow_client *c)
 {
 	struct engine *e = &c->engine;
 
-	while (e->ready && e->waiting.head && e->out_n - e->out_at < OUT_FULL) {
+	while (e->ready && !e->leave_ns && e->waiting.head && e->out_n - e->out_at < OUT_FULL) {
 		struct op *op = e->waiting.head;
 		const char *why = NULL;
 
@@ -813,12 +931,15 @@ static void
 go_on(escrow_client *c)
 {
 	struct engine *e = &c->engine;
+	size_t at = e->link.at;
 
 	e->watched_fd = -1; /* another address: another socket, often of the same number */
 	if (link_go_on(&e->link, &e->servers[e->server]) < 0) {
 		lost(c);
 		return;
 	}
+	if (e->link.at != at)
+		e->connect_ns = e->now_ns + c->conf->connect_ms * NS_PER_MS;
 	watch(c);
 	if (e->link.state == LINK_OPEN)
 		opened(c);
@@ -833,8 +954,14 @@ advance(escrow_client *c)
 	sweep(c);
 	if (e->link.state == LINK_CLOSED && e->now_ns >= e->connect_ns)
 		connect_begin(c);
+	else if (e->link.state == LINK_RESOLVING && lookup_done(e->lookup))
+		resolved(c);
+	else if (e->link.state == LINK_RESOLVING && e->now_ns >= e->connect_ns)
+		lost_because(c, "its name could not be looked up in time");
 	else if (e->link.state != LINK_CLOSED && !e->ready && e->now_ns >= e->connect_ns)
 		lost_because(c, "no answer in time");
+	if (e->ready)
+		refresh(c);
 	if (!e->ready)
 		return;
 	if (e->table_count > 0 && e->now_ns - e->heard_ns >= c->conf->retry_ms * NS_PER_MS) {
@@ -862,7 +989,9 @@ prepare(escrow_client *c)
 	due = e->next_ns;
 	if (!e->ready)
 		return min_ns(due, e->connect_ns);
-	due = min_ns(due, e->beat_ns);
+	due = min_ns(min_ns(due, e->beat_ns), e->lookup ? TIME_NEVER : e->refresh_ns);
+	if (e->leave_ns)
+		due = min_ns(due, e->leave_ns);
 	if (e->table_count > 0)
 		due = min_ns(due, e->heard_ns + c->conf->retry_ms * NS_PER_MS);
 	if (e->out_at < e->out_n && !e->link.want_write)
@@ -1019,6 +1148,7 @@ engine_close(escrow_client *c)
 	struct engine *e = &c->engine;
 
 	link_close(&e->link);
+	lookup_abandon(e->lookup);
 	tls_free(e->tls);
 	servers_free(e->servers, e->server_count);
 	free(e->in);

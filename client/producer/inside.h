@@ -53,6 +53,7 @@ enum conf_broker { BROKER_AUTO, BROKER_ESCROW, BROKER_ROCKETMQ };
 struct server {
 	char *host;
 	char port[6];
+	size_t first; /* of its addresses, to be tried next */
 };
 
 struct escrow_conf {
@@ -60,7 +61,7 @@ struct escrow_conf {
 	char *tls_ca, *tls_cert, *tls_key, *tls_name;
 	int64_t mode, broker, tls, tls_verify; /* booleans and enums are numbers here */
 	int64_t timeout_ms, retry_ms, linger_us, window, window_bytes, checks_max;
-	int64_t connect_ms, backoff_ms, backoff_max_ms, heartbeat_ms;
+	int64_t connect_ms, backoff_ms, backoff_max_ms, heartbeat_ms, refresh_ms;
 	char text[32]; /* what escrow_conf_get() said of a number */
 	escrow_log_fn log;
 	void *log_arg;
@@ -150,7 +151,7 @@ struct escrow_txn {
 
 /* ---- link.c: the socket, with or without TLS ------------------------------------------------- */
 
-enum link_state { LINK_CLOSED, LINK_CONNECTING, LINK_SHAKING, LINK_OPEN };
+enum link_state { LINK_CLOSED, LINK_RESOLVING, LINK_CONNECTING, LINK_SHAKING, LINK_OPEN };
 
 struct tls; /* tls.c */
 
@@ -158,14 +159,16 @@ struct link {
 	int fd;
 	enum link_state state;
 	struct addrinfo *addrs, *addr; /* of the server; the one being tried */
+	size_t at, count;	       /* its number; how many there are     */
 	struct tls *tls;
 	bool want_read, want_write;    /* what the state or TLS waits for  */
 	bool fatal;		       /* no other attempt can do better   */
 	char why[DETAIL_MAX];	       /* after a failure                  */
 };
 
-/* Begins to connect.  0, or -1 with `why`. */
-int link_open(struct link *l, const struct server *server, struct tls *tls);
+/* Begins to connect to one of ADDRS, which it takes.  0, or -1 with `why`. */
+int link_open(struct link *l, const struct server *server, struct addrinfo *addrs,
+	      struct tls *tls);
 /* The socket is ready: goes on with connecting.  0, or -1. */
 int link_go_on(struct link *l, const struct server *server);
 /* Bytes; 0 when there is no more for now; -1: it ended, see `why`. */
@@ -184,6 +187,23 @@ ssize_t tls_read(struct tls *t, void *buf, size_t room, char why[DETAIL_MAX]);
 ssize_t tls_write(struct tls *t, const void *buf, size_t n, char why[DETAIL_MAX]);
 void tls_end(struct tls *t);
 
+/* ---- resolve.c ------------------------------------------------------------------------------- */
+
+struct lookup;
+/* Here and now; DIGITS: only if it is an address already.  0, or an EAI_... */
+int lookup_now(const struct server *server, bool digits, struct addrinfo **ret_addrs);
+/* In a thread of its own, which writes to the eventfd WAKE in the end.  FD: the connection that
+ * there is, or -1; when it leads to none of the addresses, those are knocked at, KNOCK_MS each.
+ * NULL: no thread. */
+struct lookup *lookup_begin(const struct server *server, int fd, int knock_ms, int wake);
+bool lookup_done(const struct lookup *l);
+/* Once done: the connection leads to none of the addresses, and at one of them somebody listens. */
+bool lookup_moved(const struct lookup *l);
+/* Once done: its end. */
+int lookup_take(struct lookup *l, struct addrinfo **ret_addrs);
+/* Its end, whenever it comes.  NULL is fine. */
+void lookup_abandon(struct lookup *l);
+
 /* ---- engine.c -------------------------------------------------------------------------------- */
 
 struct engine {
@@ -192,6 +212,13 @@ struct engine {
 	struct tls *tls;
 	struct server *servers;
 	size_t server_count, server;
+	size_t tried;	       /* servers in vain since the last pause */
+	bool others;	       /* not all of them were strangers */
+	struct lookup *lookup; /* of the server: to connect, or to see whether it moved */
+	bool named;	       /* the server is given by name */
+	int64_t refresh_ns;    /* when to look again */
+	int missed;	       /* lookups in a row that lead elsewhere */
+	int64_t leave_ns;      /* nothing more is sent here, and then it ends; or 0 */
 	int watched_fd;	       /* what epoll knows of the socket */
 	uint32_t watched;
 	int64_t now_ns;
@@ -326,7 +353,7 @@ escrow_status client_room(escrow_client *c, size_t bytes, bool wait, int64_t tim
 /* ...and back. */
 void client_no_room(escrow_client *c, size_t bytes);
 /* Starts a thread that takes no signals.  0 or an errno. */
-int client_thread(pthread_t *ret_thread, void *(*fn)(void *), escrow_client *c);
+int client_thread(pthread_t *ret_thread, void *(*fn)(void *), void *arg);
 void client_log(const escrow_client *c, escrow_log_level level, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
 /* Something that waiters look at has changed. */

@@ -1,7 +1,7 @@
 /*
  * link.c -- one connection to a server: addresses in turn, TCP, and TLS when asked for.
  *
- * Never blocks, but in the resolver: give it addresses where a slow DNS would hurt.
+ * Never blocks.
  */
 #include "producer/inside.h"
 
@@ -27,7 +27,7 @@ next_address(struct link *l, const struct server *server, int err)
 {
 	int one = 1;
 
-	for (; l->addr; l->addr = l->addr->ai_next) {
+	for (; l->addr; l->addr = l->addr->ai_next, l->at++) {
 		if (l->fd >= 0)
 			close(l->fd);
 		l->fd = socket(l->addr->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
@@ -48,21 +48,13 @@ next_address(struct link *l, const struct server *server, int err)
 }
 
 int
-link_open(struct link *l, const struct server *server, struct tls *tls)
+link_open(struct link *l, const struct server *server, struct addrinfo *addrs, struct tls *tls)
 {
-	struct addrinfo hints = { .ai_socktype = SOCK_STREAM,
-				  .ai_flags = AI_NUMERICSERV | AI_ADDRCONFIG };
-	int err;
-
-	*l = (struct link){ .fd = -1, .tls = tls };
-	err = getaddrinfo(server->host, server->port, &hints, &l->addrs);
-	if (err == EAI_ADDRFAMILY || err == EAI_NONAME) { /* a loopback address, and no network */
-		hints.ai_flags &= ~AI_ADDRCONFIG;
-		err = getaddrinfo(server->host, server->port, &hints, &l->addrs);
-	}
-	if (err)
-		return failed(l, server, "no such host", gai_strerror(err));
-	l->addr = l->addrs;
+	*l = (struct link){ .fd = -1, .tls = tls, .addrs = addrs, .addr = addrs };
+	for (const struct addrinfo *a = addrs; a; a = a->ai_next)
+		l->count++;
+	for (; server->first < l->count && l->at < server->first; l->at++)
+		l->addr = l->addr->ai_next;
 	return next_address(l, server, 0);
 }
 
@@ -95,6 +87,7 @@ link_go_on(struct link *l, const struct server *server)
 		err = errno;
 	if (err) {
 		l->addr = l->addr->ai_next;
+		l->at++;
 		return next_address(l, server, err);
 	}
 	l->want_read = true;

@@ -320,7 +320,15 @@ run(void *arg)
 void
 script_start(struct script *s)
 {
-	struct sockaddr_in a = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	script_start_at(s, 1, 0);
+}
+
+void
+script_start_at(struct script *s, int at, int port)
+{
+	struct sockaddr_in a = { .sin_family = AF_INET,
+				 .sin_addr.s_addr = htonl(INADDR_LOOPBACK - 1 + (uint32_t)at),
+				 .sin_port = htons((uint16_t)port) };
 	socklen_t n = sizeof(a);
 
 	pthread_mutex_init(&s->mutex, NULL);

@@ -59,6 +59,8 @@ struct script {
 };
 
 void script_start(struct script *s);
+/* At an address of one's choice, 127.0.0.N, and port (0: any). */
+void script_start_at(struct script *s, int n, int port);
 /* The certificate, valid for the name "broker.test", goes to FILE. */
 void script_start_tls(struct script *s, const char *file);
 void script_stop(struct script *s);

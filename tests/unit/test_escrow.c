@@ -5,10 +5,14 @@
  */
 #include "unit.h"
 
+#include <arpa/inet.h>
+#include <dlfcn.h>
+#include <netdb.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -528,6 +532,209 @@ START_TEST(the_next_server_is_tried)
 	txn = half(c);
 	escrow_abandon(&txn);
 	ck_status(escrow_close(c, 1000), ESCROW_OK);
+}
+END_TEST
+
+/*
+ * A name service of our own, for one name: 127.0.0.N for each of its digits N, '!' at the
+ * beginning: it fails, '?': it does not answer until that is gone.
+ */
+#define NAME "broker.test"
+static char addresses[16];
+static pthread_mutex_t name_mutex = PTHREAD_MUTEX_INITIALIZER;
+static atomic_int lookups;
+
+static void
+name_leads_to(const char *digits)
+{
+	pthread_mutex_lock(&name_mutex);
+	(void)snprintf(addresses, sizeof(addresses), "%s", digits);
+	pthread_mutex_unlock(&name_mutex);
+	atomic_store(&lookups, 0);
+}
+
+static char
+name_now(char to[sizeof(addresses)])
+{
+	pthread_mutex_lock(&name_mutex);
+	memcpy(to, addresses, sizeof(addresses));
+	pthread_mutex_unlock(&name_mutex);
+	return to[0];
+}
+
+int
+getaddrinfo(const char *host, const char *port, const struct addrinfo *hints, struct addrinfo **ret)
+{
+	int (*real)(const char *, const char *, const struct addrinfo *, struct addrinfo **);
+	char now[sizeof(addresses)], ip[] = "127.0.0.x";
+	struct addrinfo *first = NULL, **end = &first;
+	int err = 0;
+
+	*(void **)&real = dlsym(RTLD_NEXT, "getaddrinfo");
+	if (strcmp(host, NAME) != 0)
+		return real(host, port, hints, ret);
+	if (hints->ai_flags & AI_NUMERICHOST)
+		return EAI_NONAME;
+	while (name_now(now) == '?')
+		(void)poll(NULL, 0, 1);
+	for (const char *digit = now; !err && *digit && *now != '!'; digit++) {
+		ip[8] = *digit;
+		err = real(ip, port, hints, end);
+		while (!err && *end)
+			end = &(*end)->ai_next;
+	}
+	*ret = first;
+	atomic_fetch_add(&lookups, 1);
+	return *now == '!' ? EAI_AGAIN : err;
+}
+
+static escrow_client *
+open_by_name(int port, const char *more)
+{
+	char url[160];
+	escrow_client *c = NULL;
+
+	(void)snprintf(url, sizeof(url), "escrow://" NAME ":%d?group=g%s", port, more);
+	ck_status(escrow_open(&c, url), ESCROW_OK);
+	return c;
+}
+
+/* Somebody who takes connections and never says a word. */
+static int
+mute_at(int n, int port)
+{
+	struct sockaddr_in a = { .sin_family = AF_INET,
+				 .sin_addr.s_addr = htonl(INADDR_LOOPBACK - 1 + (uint32_t)n),
+				 .sin_port = htons((uint16_t)port) };
+	int fd = socket(AF_INET, SOCK_STREAM, 0);
+
+	ck_assert_int_eq(bind(fd, (struct sockaddr *)&a, sizeof(a)), 0);
+	ck_assert_int_eq(listen(fd, 16), 0);
+	return fd;
+}
+
+/* Would lose: the broker, whose name has a dead address in front of the good one. */
+START_TEST(every_address_of_a_name_is_tried_before_there_is_a_pause)
+{
+	escrow_client *c;
+	escrow_txn *txn;
+	int mute;
+
+	script_start(s);
+	mute = mute_at(2, s->port);
+	name_leads_to("231");
+	c = open_by_name(s->port, "&connect.ms=50&backoff.ms=60000&backoff.max.ms=60000");
+	txn = half(c);
+	ck_status(escrow_commit(&txn), ESCROW_OK);
+	ck_status(escrow_close(c, 1000), ESCROW_OK);
+	close(mute);
+}
+END_TEST
+
+START_TEST(every_server_is_tried_before_there_is_a_pause)
+{
+	char url[160];
+	escrow_client *c;
+	escrow_txn *txn;
+
+	script_start(s);
+	(void)snprintf(url, sizeof(url),
+		       "escrow://127.0.0.1:1,127.0.0.1:2,127.0.0.1:%d?group=g&backoff.ms=60000"
+		       "&backoff.max.ms=60000",
+		       s->port);
+	ck_status(escrow_open(&c, url), ESCROW_OK);
+	txn = half(c);
+	escrow_abandon(&txn);
+	ck_status(escrow_close(c, 1000), ESCROW_OK);
+}
+END_TEST
+
+/* Would lose: the good server of a list in which another one is wrong. */
+START_TEST(a_stranger_among_servers_fails_nothing)
+{
+	struct script *other = calloc(1, sizeof(*other));
+	char url[160];
+	escrow_client *c;
+	escrow_txn *txn;
+
+	script_start(s);
+	atomic_store(&s->garbage, true);
+	atomic_store(&other->hold, 1);
+	script_start(other);
+	(void)snprintf(url, sizeof(url), "escrow://127.0.0.1:%d,127.0.0.1:%d?group=g", s->port,
+		       other->port);
+	ck_status(escrow_open(&c, url), ESCROW_OK);
+	txn = half(c);
+	escrow_abandon(&txn);
+	ck_status(escrow_close(c, 1000), ESCROW_OK);
+	script_stop(other);
+	free(other);
+}
+END_TEST
+
+/* Would lose: the limit of its own time, and its end, to a name service that does not answer. */
+START_TEST(a_name_that_takes_for_ever_holds_up_nobody)
+{
+	escrow_message m = message("paid");
+	escrow_txn *txn = NULL;
+	escrow_client *c;
+
+	script_start(s);
+	name_leads_to("?");
+	c = open_by_name(s->port, "&timeout.ms=50");
+	ck_status(escrow_half_send(c, &m, 1, NULL, &txn), ESCROW_E_UNREACHABLE);
+	ck_status(escrow_close(c, 1000), ESCROW_OK);
+	ck_assert_int_eq(atomic_load(&lookups), 0);
+	name_leads_to("1"); /* it comes to an end, and finds nobody who waits */
+	ck_assert(script_wait(&lookups, 1));
+	c = open_by_name(s->port, "");
+	txn = half(c);
+	escrow_abandon(&txn);
+	ck_status(escrow_close(c, 1000), ESCROW_OK);
+}
+END_TEST
+
+/* Would lose: the broker, until the application is started anew. */
+START_TEST(a_broker_that_moved_is_found_again)
+{
+	struct script *there = calloc(1, sizeof(*there));
+	escrow_client *c;
+	escrow_txn *txn;
+
+	script_start(s);
+	atomic_store(&there->hold, 1);
+	script_start_at(there, 2, s->port);
+	name_leads_to("1");
+	c = open_by_name(s->port, "&backoff.ms=5&refresh.ms=10");
+	txn = half(c);
+	escrow_abandon(&txn);
+	/* The name fails, or leads to where nobody is: the connection that there is stays. */
+	name_leads_to("!");
+	ck_assert(script_wait(&lookups, 5));
+	name_leads_to("3");
+	ck_assert(script_wait(&lookups, 5));
+	ck_assert_int_eq(atomic_load(&s->connections), 1);
+	/* It leads to another broker, and the old one never hung up. */
+	name_leads_to("2");
+	ck_assert(script_wait(&there->beats, 1));
+	txn = half(c);
+	ck_assert_int_eq(atomic_load(&there->halves), 1);
+	ck_status(escrow_commit(&txn), ESCROW_OK);
+	ck_assert_int_eq(atomic_load(&s->halves), 1);
+	ck_assert(script_wait(&lookups, 5));
+	txn = half(c);
+	escrow_abandon(&txn);
+	/* And back, because this one is gone. */
+	name_leads_to("1");
+	atomic_store(&there->mute, true);
+	atomic_store(&there->refuse, true);
+	script_hang_up(there);
+	txn = half(c);
+	ck_assert_int_eq(atomic_load(&s->halves), 2);
+	escrow_abandon(&txn);
+	ck_status(escrow_close(c, 1000), ESCROW_OK);
+	script_stop(there);
+	free(there);
 }
 END_TEST
 
@@ -1116,6 +1323,9 @@ UNIT_WITH("escrow", setup, teardown, what_is_half_sent_is_what_the_application_s
 	  every_request_is_completed_once_whatever_becomes_of_the_connection,
 	  threads_share_one_connection, the_window_holds_back_and_lets_go,
 	  what_lingers_is_sent_by_a_flush, silence_ends_a_connection, the_next_server_is_tried,
+	  every_address_of_a_name_is_tried_before_there_is_a_pause,
+	  every_server_is_tried_before_there_is_a_pause, a_stranger_among_servers_fails_nothing,
+	  a_name_that_takes_for_ever_holds_up_nobody, a_broker_that_moved_is_found_again,
 	  a_stranger_at_the_address_is_told_apart,
 	  rocketmq_gets_what_it_knows_and_the_rest_is_refused, the_watermark_is_told,
 	  tls_trusts_whom_it_was_told_to, checks_are_answered_by_the_listener_of_their_group,

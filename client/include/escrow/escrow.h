@@ -28,7 +28,8 @@
  * enough, for all of its requests share one connection, thousands of them under way.  A
  * transaction belongs to one thread at a time.  In thread mode (the default) the library
  * has two threads of its own: one for the connection and the completions, one for the check
- * listeners, which may take their time.  In poll mode it has none, and everything happens in
+ * listeners, which may take their time; and a third that looks up a name, now and then, and may be
+ * at it for a while after escrow_close().  In poll mode it has none, and everything happens in
  * escrow_poll() and in the blocking calls, which then are for one thread at a time; a name that
  * must be resolved blocks there.
  * All signals are blocked in the library's threads.  SIGPIPE is never raised.
@@ -137,7 +138,9 @@ typedef struct escrow_conf escrow_conf;
 /*
  * Keys, with their defaults.  The same keys are the query of a URL.
  *
- *   servers            127.0.0.1    HOST[:PORT][,HOST[:PORT]...]; port 9876; tried in turn
+ *   servers            127.0.0.1    HOST[:PORT][,HOST[:PORT]...]; port 9876; tried in turn,
+ *                                   each with all addresses of its name, which is looked up
+ *                                   anew for every attempt
  *   group                           the producer group of half-sends that name none
  *   client.id          made up      this producer's name, for people; at most 255 bytes
  *   mode               thread       thread, or poll: everything in escrow_poll()
@@ -151,9 +154,13 @@ typedef struct escrow_conf escrow_conf;
  *   checks.max         2000         checks waiting for their listener; more are left to be
  *                                   asked again
  *   connect.ms         3000         of one attempt
- *   backoff.ms         50           before the second attempt; doubles, with jitter...
+ *   backoff.ms         50           when all of them were tried; doubles, with jitter...
  *   backoff.max.ms     5000         ...up to this
  *   heartbeat.ms       30000
+ *   refresh.ms         300000       so often the name is looked up while connected: when it
+ *                                   leads elsewhere, twice in a row, to where somebody
+ *                                   listens, the client follows.  0: never; in poll mode
+ *                                   never either, for it would block
  *   broker             auto         escrow, rocketmq, or auto: asked when connected.  With
  *                                   RocketMQ `servers` is the broker, not its name server;
  *                                   there is one message to a transaction, its key and
