@@ -79,6 +79,7 @@ struct txn {
 	int64_t sent_ns;
 	int64_t log_offset;
 	int64_t state_offset;
+	uint64_t said_at; /* event at which END was said first; 0: not yet */
 	enum wire_decision truth;
 	bool silent;
 };
@@ -121,6 +122,7 @@ struct load {
 	int failed;
 	uint64_t complaints; /* only the first ten are told */
 	FILE *log;
+	uint64_t events;            /* END said, anything answered: which was before which */
 	int64_t began_ns, ended_ns; /* of the measured part */
 	bool measuring;
 	struct hist half_hist, pair_hist;
@@ -195,8 +197,10 @@ log_line(struct load *l, const char *event, const struct txn *t)
 	/* When it was said: of an END, what the broker is to publish began then. */
 	fprintf(l->log, ",\"sent_us\":%lld",
 		(long long)(l->wall_us - (l->now_ns - t->sent_ns) / 1000));
+	fprintf(l->log, ",\"at\":%llu,\"said_at\":%llu", (unsigned long long)++l->events,
+		(unsigned long long)t->said_at);
 	if (l->o.keys > 0)
-		fprintf(l->log, ",\"key\":\"p%.6s-%u\"", t->uniq + UNIQ_RUN, t->key);
+		fprintf(l->log, ",\"key\":\"k%u\"", t->key);
 	fputs("}\n", l->log);
 }
 
@@ -239,7 +243,7 @@ send_half(struct load *l, uint32_t i)
 	p = stpcpy(p, group);
 	p = stpcpy(p, "\002WAIT\001true\002");
 	if (l->o.keys > 0)
-		p += sprintf(p, "KEYS\001p%.6s-%u\002", t->uniq + UNIQ_RUN, t->key);
+		p += sprintf(p, "KEYS\001k%u\002", t->key);
 
 	struct wire_send s = {
 		.producer_group = { group, strlen(group) },
@@ -279,6 +283,8 @@ send_end(struct load *l, uint32_t i)
 	wire_end_fields(&e, &c, text);
 	c.flag = l->o.oneway ? WIRE_ONEWAY : 0;
 	t->sent_ns = l->now_ns;
+	if (t->said_at == 0) /* and not when it is said again */
+		t->said_at = ++l->events;
 	peer_send(&l->peers, peer_of(l, i), &c);
 }
 
@@ -297,7 +303,8 @@ begin(struct load *l, uint32_t i, int64_t due_ns)
 	t->n = p->n;
 	t->topic = (uint32_t)((p->n + i) % l->o.topic_count);
 	t->body_at = (uint32_t)(random_word(l) % (POOL - l->o.body));
-	t->key = l->o.keys > 0 ? (uint32_t)(p->n % l->o.keys) : 0;
+	t->key = l->o.keys > 0 ? (uint32_t)(random_word(l) % l->o.keys) : 0;
+	t->said_at = 0;
 	t->crc = l->log != NULL ? wire_crc32(l->pool + t->body_at, l->o.body) : 0;
 	t->start_ns = due_ns;
 	decide(&l->o, t->uniq, &t->truth, &t->silent);
@@ -812,7 +819,7 @@ static const char usage[] =
 	"  --silent-ratio R       share of half-sends that get no END             0\n"
 	"  --answer-checks        answer checks with what was meant               ignore them\n"
 	"  --answer-unknown       answer checks with unknown\n"
-	"  --keys N               KEYS: so many for each producer                 none\n"
+	"  --keys N               KEYS: of so many, shared by all producers       none\n"
 	"  --log FILE             JSON lines: what was answered, for the checker\n"
 	"  --log-every N          of every N-th transaction only                   1\n"
 	"  --reconnect            go on when the daemon goes, and say it again\n"

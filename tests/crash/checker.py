@@ -8,8 +8,8 @@ A pure function of these, so that test_checker.py can feed it lies and see it ob
   resurrected   a record of a message that is meant to be rolled back
   foreign       a record that no producer sent, or with another body, key or topic
   doubled       one message under two `escrow-id`s, or one `escrow-id` with two `escrow-seq`s
-  disordered    of one key: commits that their producer had answered one after the other, and whose
-                records come the other way round.  Silent ones are decided by checks in any order
+  disordered    of one key: a commit that was answered before another was said, and whose record
+                comes behind that one's.  Silent ones are decided by checks in any order
   repeated      the same publication twice after a crash: allowed, counted
 """
 
@@ -18,6 +18,7 @@ import collections
 
 SLACK_MS = 50	# a load reads its clock once a turn, before it reads its answers
 ROLLBACK = 12	# commitOrRollback
+LOAD = 16	# of a UNIQ_KEY: the load's run
 PRODUCER = 22	# of a UNIQ_KEY: the load's run and the producer's number; the rest is its count
 
 
@@ -42,7 +43,8 @@ class Record:
 
 class Message:
 	"""What a producer meant by one UNIQ_KEY, and when it was answered what."""
-	__slots__ = ("uniq", "topic", "crc", "truth", "n", "key", "half_ms", "end_ms", "committed", "asked_ms", "said")
+	__slots__ = ("uniq", "topic", "crc", "truth", "n", "key", "half_ms", "end_ms", "committed", "asked_ms", "said",
+		     "half_at", "said_at", "end_at")
 
 	def __init__(self, uniq):
 		self.uniq = uniq
@@ -57,9 +59,10 @@ class Message:
 		self.topic, self.crc, self.truth = line["topic"], line["crc"], line["truth"]
 		self.n, self.key = line["n"], line.get("key")
 		if line["e"] == "half" and self.half_ms is None:
-			self.half_ms = line["ms"]
+			self.half_ms, self.half_at = line["ms"], line["at"]
 		elif line["e"] in ("commit", "rollback"):
 			self.end_ms, self.committed = line["ms"], line["e"] == "commit"
+			self.said_at, self.end_at = line["said_at"], line["at"]
 
 
 def listen(logs):
@@ -114,7 +117,7 @@ def check(logs, raw, kills):
 		if len(places) > 1:
 			note("doubled", "%s is at %s" % (escrow_id, sorted(places)))
 	gaps(first.values(), note)
-	order(first.values(), messages, note)
+	overlapped = order(first.values(), messages, note)
 
 	counted = [damage(kill, halves, by_uniq) for kill in kills]
 	commits = sum(m.committed for m in halves)
@@ -131,14 +134,15 @@ def check(logs, raw, kills):
 		"decided_by_check": sum(m.end_ms is None and m.asked_ms is not None for m in messages.values()),
 		"records": len(records),
 		"keys": len({r.key for r in records}),
+		"keys_with_overlap": overlapped,
 	}
 	bad = {name: found[name] for name in ("lost", "resurrected", "foreign", "doubled", "disordered", "gaps")}
 	result.update(bad, repeated=found["repeated"], examples=examples)
 	reasons = [name for name, n in bad.items() if n]
 	if not commits or not records:
 		reasons.append("nothing was committed")
-	if kills and result["keys"] < 100:
-		reasons.append("fewer than 100 keys")
+	if kills and overlapped < 100:
+		reasons.append("fewer than 100 keys with transactions that overlapped")
 	if 2 * result["kills_that_count"] < len(kills):
 		reasons.append("fewer than half of the kills count")
 	result["verdict"] = "PASS" if not reasons else "FAIL: " + ", ".join(reasons)
@@ -159,25 +163,39 @@ def gaps(records, note):
 
 
 def order(records, messages, note):
-	"""Of one key: what a producer counted, and what ended before the other was even half-sent."""
+	"""
+	Of one key: what a producer counted; of one load, which counts what it says and hears, a commit that was answered
+	before another was said; of two loads, one that ended before the other was even half-sent.  How many keys had
+	transactions that overlapped: without them little was shown.
+	"""
 	by_key = collections.defaultdict(list)
+	overlapped = set()
 	for r in records:
 		m = messages.get(r.uniq)
 		if m and m.committed and m.half_ms is not None:	# the others were decided by a check, at any time
 			by_key[r.topic, r.partition, r.key].append((r.offset, m))
-	for lane in by_key.values():
+	for (_, _, key), lane in by_key.items():
 		lane.sort(key=lambda pair: pair[0])
-		last, earliest = {}, float("inf")
+		last, heard = {}, {}
 		for _, m in lane:
 			producer = m.uniq[:PRODUCER]
 			if m.n < last.get(producer, 0):
 				note("disordered", "%s behind n %d" % (m.uniq, last[producer]))
 			last[producer] = m.n
+			if m.half_at < heard.get(m.uniq[:LOAD], 0):
+				overlapped.add(key)
+			heard[m.uniq[:LOAD]] = m.end_at
+		earliest, answered = float("inf"), {}
 		for _, m in reversed(lane):
+			load = m.uniq[:LOAD]
+			if m.said_at > answered.get(load, float("inf")):
+				note("disordered", "%s, said after the END of one behind it was answered" % m.uniq)
+			answered[load] = min(answered.get(load, m.end_at), m.end_at)
 			if m.half_ms > earliest + SLACK_MS:
 				note("disordered", "%s, half-sent %d ms after the END of one behind it was answered"
 				     % (m.uniq, m.half_ms - earliest))
 			earliest = min(earliest, m.end_ms)
+	return len(overlapped)
 
 
 def damage(kill, halves, by_uniq):

@@ -15,15 +15,16 @@ def uniq(n):
 	return "7F000001" + "ABCDEF01" + "000003" + "%010X" % n
 
 
-def line(event, n, truth="commit", ms=None):
-	return {"e": event, "ms": ms if ms is not None else 10 * n, "gid": "%032x" % n, "uniq": uniq(n), "topic": "t",
-		"crc": n, "truth": truth, "n": n, "key": "p000003-0"}
+def line(event, n, truth="commit", ms=None, at=None, said_at=None):
+	at = at or 10 * n + (9 if event != "half" else 0)
+	return {"e": event, "at": at, "said_at": said_at or (at - 1 if event != "half" else 0), "ms": ms if ms is not None else 10 * n, "gid": "%032x" % n, "uniq": uniq(n), "topic": "t",
+		"crc": n, "truth": truth, "n": n, "key": "k0"}
 
 
 def record(n, offset, seq=None, gid=None, crc=None):
 	headers = {"UNIQ_KEY": uniq(n), "escrow-id": "%032x-0" % (gid or n), "escrow-seq": "aa:%d" % (seq or n)}
 	return {"topic": "t", "partition": 0, "offset": offset, "crc": n if crc is None else crc,
-		"key": base64.b64encode(b"p000003-0").decode(),
+		"key": base64.b64encode(b"k0").decode(),
 		"headers": [[k, base64.b64encode(v.encode()).decode()] for k, v in headers.items()]}
 
 
@@ -90,6 +91,31 @@ class Checker(unittest.TestCase):
 	def test_disordered(self):
 		self.records = [record(1, 0), record(3, 1, seq=2), record(2, 2, seq=3)]
 		self.assertGreater(self.found()["disordered"], 0)
+
+	def other(self, n, half_at, said_at, end_at):
+		"""A commit of another producer of this load."""
+		told = [line("half", n, ms=32, at=half_at), line("commit", n, ms=40, at=end_at, said_at=said_at)]
+		for l in told:
+			l["uniq"] = uniq(n).replace("000003", "000004")
+		self.log += told
+		r = record(n, n - 1)
+		r["headers"][0][1] = base64.b64encode(told[0]["uniq"].encode()).decode()
+		return r
+
+	def test_overlapping_ones_have_an_order_too(self):
+		"""Half-sent while 3 was undecided, and committed after 3 was answered."""
+		late = self.other(4, half_at=31, said_at=40, end_at=41)
+		self.records.append(late)
+		result = self.found()
+		self.assertEqual((result["verdict"], result["keys_with_overlap"]), ("PASS", 1))
+		self.records = self.records[:2] + [dict(late, offset=2), record(3, 3)]
+		self.assertEqual(self.found()["disordered"], 1)
+
+	def test_said_before_the_other_was_answered(self):
+		"""Then either may be first."""
+		late = self.other(4, half_at=31, said_at=38, end_at=50)
+		self.records = self.records[:2] + [dict(late, offset=2), record(3, 3)]
+		self.assertEqual(self.found()["verdict"], "PASS")
 
 	def test_a_kill_counts_when_it_hurt(self):
 		self.log += [line("half", 5, ms=60), line("half", 6, ms=61), line("commit", 6, ms=99)]
