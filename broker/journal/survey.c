@@ -188,6 +188,7 @@ survey(struct disk *disk, uint64_t segment, struct record_scratch *scratch, bool
 	struct disk_file *f;
 	char name[NAME_BYTES];
 	uint64_t from;
+	bool whole;
 	int err;
 
 	memset(ret, 0, sizeof(*ret));
@@ -202,9 +203,7 @@ survey(struct disk *disk, uint64_t segment, struct record_scratch *scratch, bool
 	if (!err)
 		err = follow(disk, f, &s, scratch, opening_only, ret);
 	ret->end = ret->base + s.at;
-	/* Rule 4: an opening that nothing behind it vouches for was not finished. */
-	if (!ret->segment_bytes || ret->end < ret->opening_end)
-		ret->opened = false;
+	whole = ret->segment_bytes && ret->end >= ret->opening_end;
 	/*
 	 * From where the padding begins: a header that claims more of it than was written must not
 	 * hide the ones in there, for what is written over the first would bring them to light.
@@ -212,6 +211,11 @@ survey(struct disk *disk, uint64_t segment, struct record_scratch *scratch, bool
 	from = s.begun && s.at == s.group_next ? s.padding_at : s.at;
 	if (!err && !opening_only)
 		err = vouchers_find(disk, f, segment, from, &ret->later);
+	/*
+	 * Rule 4: an opening that nothing behind it vouches for was not finished.  What vouches may
+	 * lie behind a hole: of the first batch a cut may leave the second group alone.
+	 */
+	ret->opened = whole && (ret->opened || ret->later.inside);
 	scan_done(&s);
 	disk->ops->close(f);
 	return err;
@@ -308,7 +312,7 @@ find_last(struct disk *disk, struct record_scratch *scratch, struct chain *c, st
 		}
 		/*
 		 * A header that names a durable LSN inside the segment: the opening had been
-		 * synced.
+		 * synced, and is not whole.
 		 */
 		if (v->later.inside)
 			return damaged(ret_fault, v, v->later.durable_lsn);

@@ -617,6 +617,36 @@ START_TEST(killed_in_a_start_then_cut_in_the_next)
 }
 END_TEST
 
+/*
+ * A user would lose: the daemon, that refuses to start.  Batches are two groups, and a cut leaves
+ * the second without the first: right behind an opening that is a header that says that the
+ * opening was synced, and nothing that says more was.
+ */
+START_TEST(a_hole_is_a_torn_end_wherever_it_is)
+{
+	uint64_t segments = 0;
+
+	for (uint64_t stop = 1; segments < 6; stop++) {
+		make_world(51, 16384, 12);
+		w->body_max = 1500;
+		disk_sim_knobs(w->sim)->stop = stop;
+		disk_sim_knobs(w->sim)->cut = DISK_SIM_HOLE;
+		disk_sim_knobs(w->sim)->cut_steps = UINT32_MAX;
+		for (int err = open_journal(); !err;) {
+			(void)half_send();
+			writer_close_group(w->j);
+			(void)half_send();
+			segments = journal_stats(w->j)->newest_segment;
+			err = turn();
+		}
+		ck_assert(disk_sim_stopped(w->sim));
+		power_cut();
+		must_open();
+		end_world();
+	}
+}
+END_TEST
+
 /* Many lives of one journal, with everything at once. */
 START_TEST(a_long_life_with_many_crashes)
 {
@@ -1656,6 +1686,7 @@ main(void)
 	tcase_add_test(t, a_second_daemon_is_refused);
 	tcase_add_loop_test(t, a_power_cut_at_every_step, 0, 4);
 	tcase_add_test(t, killed_in_a_start_then_cut_in_the_next);
+	tcase_add_test(t, a_hole_is_a_torn_end_wherever_it_is);
 	tcase_add_loop_test(t, a_long_life_with_many_crashes, 0, 4);
 	tcase_add_test(t, segments_go_round_and_what_is_undecided_goes_along);
 	tcase_add_test(t, a_full_journal_refuses_half_sends_and_nothing_else);
