@@ -54,6 +54,7 @@ struct life {
 	int64_t drift_ns;	/* of the wall clock, not yet a whole millisecond          */
 	int64_t tick_ns;	/* of the monotonic clock; 0: fine                        */
 	uint64_t mislaid_lsn;	/* a write was lost in silence before it; 0: none          */
+	uint64_t vouching_lsn;	/* what is written behind it names mislaid_lsn; 0: nothing */
 	char tail[32][200];	/* the last lines of the trace, in a ring */
 	uint64_t lines;
 	bool detected;		/* damage was found: the journal may not be opened again   */

@@ -415,21 +415,28 @@ static void
 notice_mislaid(struct life *l)
 {
 	const struct disk_sim_knobs *d = disk_sim_knobs(l->disk);
+	const struct journal_stats *j = journal_stats(loop_journal(l->loop));
 
-	if (l->mislaying && !d->lose_write && !d->stray_write)
-		l->mislaid_lsn = journal_stats(loop_journal(l->loop))->appended_lsn;
+	if (l->mislaying && !d->lose_write && !d->stray_write) {
+		l->mislaid_lsn = j->appended_lsn;
+		l->vouching_lsn = 0;
+	} else if (l->mislaid_lsn && !l->vouching_lsn && j->durable_lsn >= l->mislaid_lsn) {
+		l->vouching_lsn = j->durable_lsn;
+	}
 	l->mislaying = d->lose_write || d->stray_write;
 }
 
 /*
- * What was lost in silence can be told from a torn end only once something behind it is durable
- * (JOURNAL.md, Limits): a cut before that proves nothing.
+ * What was lost in silence can be told from a torn end only once a header that names it durable is
+ * durable itself (JOURNAL.md, Limits): a cut before that proves nothing.  What shares a sync with
+ * it does not name it: a marker is synced with the group behind it.
  */
 static bool
 vouched(const struct life *l)
 {
 	return !l->mislaid_lsn ||
-	       (l->loop && journal_stats(loop_journal(l->loop))->durable_lsn > l->mislaid_lsn);
+	       (l->loop && l->vouching_lsn &&
+		journal_stats(loop_journal(l->loop))->durable_lsn > l->vouching_lsn);
 }
 
 void
