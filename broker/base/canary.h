@@ -29,6 +29,7 @@
 	X(START_EMPTY, "test_journal", "no segment has a valid opening: start with none") \
 	X(RECOVERY_NOT_IDEMPOTENT, "sim", "recovery counts records instead of believing them") \
 	X(PARTITION_ANEW, "sim", "recovery computes the partition again from the key") \
+	X(REPLACED_BEFORE_SYNC, "sim", "a segment written anew takes its name unsynced") \
 	X(TWO_DAEMONS, "sim", "a journal that another daemon holds is opened all the same") \
 	/* reclaim */ \
 	X(RECYCLE_OUT_OF_ORDER, "sim", "a younger segment is recycled before the oldest") \

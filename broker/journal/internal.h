@@ -36,6 +36,7 @@
 #define FILES_OPEN_MAX 128
 #define SPARES_FILLED 2		   /* so many are written over with zeroes ahead of time    */
 #define FINISH_BYTES 160	   /* set aside for what finishes one transaction           */
+#define ANEW_SHARE 4u		   /* of a segment: so little a start writes anew         */
 #define RECLAIM_TURN (256u << 10)
 #define RECLAIM_TURN_URGENT (4u << 20)
 #define GATHER_MIN_NS (INT64_C(300) * 1000) /* a sync this short is not worth waiting for   */
@@ -54,7 +55,7 @@ enum token {
 	TOKEN_BLOCKING = 1, /* recovery, dump: somebody stands and waits                     */
 	TOKEN_SYNC,
 	TOKEN_NEXT_DIR,
-	TOKEN_REMOVED_DIR,
+	TOKEN_START_DIR,
 	TOKEN_FILL,
 	TOKEN_RECYCLE_DIR,
 	TOKEN_RECLAIM,
@@ -131,6 +132,7 @@ struct survey {
 	bool opened;	       /* its opening is valid, and a later header vouches for it  */
 	uint32_t epoch;
 	uint64_t opening_end;  /* LSN                                                     */
+	uint64_t behind;       /* bytes of the records behind the state record            */
 	uint64_t end;	       /* LSN of the first thing that is not valid                 */
 	uint64_t durable;      /* the largest durable LSN of a header in the chain        */
 	struct vouchers later; /* found behind `end`                                      */
@@ -338,7 +340,9 @@ struct journal {
 	uint64_t previous_end;
 	uint64_t start_segment;
 	bool start_reuse; /* its file is there already                                    */
-	bool removed;	  /* a name above it is gone for certain                          */
+	bool start_anew;  /* it is the last one, written anew                             */
+	uint64_t start_opened_ms; /* when it was begun, if it is written anew              */
+	bool dir_synced;  /* the last change of names by journal_start() is durable       */
 	struct listing leftovers;
 };
 
@@ -350,9 +354,13 @@ int journal_await(struct journal *j, bool (*done)(const struct journal *j)) MUST
 /* journal.c: the writer */
 void writer_open_segment(struct journal *j, uint64_t number, uint64_t previous_end,
 			 size_t tail_bytes);
+/* How long the state record would be now. */
+size_t writer_state_len(struct journal *j);
 void writer_add_raw(struct journal *j, const struct record *r, struct place *ret_place);
 int writer_append_again(struct journal *j, const struct record *r, struct place *ret_place) MUSTUSE;
 void writer_close_group(struct journal *j);
+/* Start: a marker that names all before it durable, itself durable when this returns. */
+int writer_vouch(struct journal *j) MUSTUSE;
 int writer_flush(struct journal *j) MUSTUSE;
 uint64_t segment_base(const struct journal *j, uint64_t number);
 

@@ -162,26 +162,40 @@ journal_state_max(const struct journal *j)
 	return j->segment_bytes / JOURNAL_RECORD_SHARE;
 }
 
-/*
- * Begins segment NUMBER with its state record, in a group that is left open.  The client is
- * asked for the state as it is now: after all that was appended before.
- */
-void
-writer_open_segment(struct journal *j, uint64_t number, uint64_t previous_end, size_t tail_bytes)
+/* The client is asked for the state as it is now: after all that was appended before. */
+static struct entry
+state_now(struct journal *j, uint64_t previous_end)
 {
-	struct entry e;
-	uint8_t *p;
-	size_t need, len;
+	struct entry e = { .type = ENTRY_STATE };
 
-	CHECK(!j->group_open, number);
-	memset(&e, 0, sizeof(e));
-	e.type = ENTRY_STATE;
 	j->client->state(j->arg, &e.state);
 	e.state.oldest_segment = j->oldest;
 	e.state.segment_bytes = j->segment_bytes;
 	e.state.opened_ms = j->wall_ms;
 	e.state.previous_end = previous_end;
-	need = record_bound(&e);
+	return e;
+}
+
+size_t
+writer_state_len(struct journal *j)
+{
+	struct entry e = state_now(j, 0);
+	uint8_t *p = mem_alloc(record_bound(&e));
+	size_t len = record_encode(&e, p);
+
+	mem_free(p);
+	return len;
+}
+
+/* Begins segment NUMBER with its state record, in a group that is left open. */
+void
+writer_open_segment(struct journal *j, uint64_t number, uint64_t previous_end, size_t tail_bytes)
+{
+	struct entry e = state_now(j, previous_end);
+	size_t need = record_bound(&e), len;
+	uint8_t *p;
+
+	CHECK(!j->group_open, number);
 
 	j->tail_segment = number;
 	j->tail_lsn = segment_base(j, number);
@@ -467,8 +481,8 @@ take_end(struct journal *j, const struct disk_done *done)
 			return done->err;
 		j->next_state = NEXT_READY;
 		return writer_flush(j);
-	case TOKEN_REMOVED_DIR:
-		j->removed = !done->err;
+	case TOKEN_START_DIR:
+		j->dir_synced = !done->err;
 		return done->err;
 	case TOKEN_FILL:
 		return spare_filled(j, done->err);
@@ -570,8 +584,6 @@ marker_wanted(const struct journal *j)
 static int
 write_marker(struct journal *j)
 {
-	if (!marker_wanted(j))
-		return 0;
 	group_begin(j, 0, false);
 	writer_close_group(j);
 	j->released = j->queue_count;
@@ -613,7 +625,7 @@ journal_persist(struct journal *j, int64_t now_ns, uint64_t wall_ms)
 		err = writer_flush(j);
 		if (err)
 			return err;
-	} else if (journal_idle(j) && now_ns - j->idle_since_ns >= MARKER_NS) {
+	} else if (marker_wanted(j) && now_ns - j->idle_since_ns >= MARKER_NS) {
 		err = write_marker(j);
 		if (err)
 			return err;
@@ -674,9 +686,21 @@ journal_sync(struct journal *j)
 	err = writer_flush(j);
 	if (!err)
 		err = journal_await(j, all_durable);
-	if (!err)
+	if (!err && marker_wanted(j))
 		err = write_marker(j);
 	if (!err && j->written_lsn != j->durable_lsn)
+		err = sync_begin(j);
+	return err ? err : journal_await(j, all_durable);
+}
+
+int
+writer_vouch(struct journal *j)
+{
+	int err;
+
+	CHECK(journal_idle(j) && room_in_segment(j) >= GROUP_HEADER, j->tail_lsn);
+	err = write_marker(j);
+	if (!err)
 		err = sync_begin(j);
 	return err ? err : journal_await(j, all_durable);
 }

@@ -42,7 +42,7 @@ struct journal_client {
 	int (*recover)(void *arg, const struct entry *e, struct place place);
 	/*
 	 * The core's part of a segment's state record: as it is after all that was appended, or
-	 * recovered, so far.  Called from within journal_append() when a segment is full, and once
+	 * recovered, so far.  Called from within journal_append() when a segment is full, and twice
 	 * from within journal_open().  It may be ahead of what is being appended: a client must
 	 * take the larger of what a state record and the records behind it say.  Must not append.
 	 */
@@ -81,8 +81,9 @@ int journal_open(struct disk *disk, const struct journal_conf *conf,
 		 const struct journal_client *client, void *arg, struct journal **ret_journal,
 		 bool *ret_new, struct journal_fault *ret_fault) MUSTUSE;
 /*
- * Opens a new segment with a higher epoch (state record, recovered tail rewritten) and makes it
- * durable: only then may anything be answered.  Spares are filled later, in the background.
+ * Opens a new segment with a higher epoch (state record, recovered tail rewritten), or the last
+ * one anew when it has little, and makes it durable: only then may anything be answered.  Spares
+ * are filled later, in the background.
  * ERR_NOSPACE: the disk has no room for one more segment, and nothing was changed for the worse.
  */
 int journal_start(struct journal *j, uint64_t wall_ms) MUSTUSE;

@@ -5,7 +5,12 @@
  * that the disk holds (the tail behind the last durable LSN that a header names: after a
  * failed sync only the page cache may have it) is given to the client at its new place, in the
  * opening group of the segment that journal_start() writes and syncs before anything is served.
- * JOURNAL.md has the steps by number.
+ *
+ *      41.seg  42.seg                       much in 42:  a new 43, 42 ends where it was durable
+ *      41.seg  42.seg  <-rename-  43.seg    little:      42 anew, all of it in its opening
+ *
+ * A daemon that is started again and again would else take a segment each time, with nothing in
+ * it, past any quota.  JOURNAL.md has the steps by number.
  */
 #include "journal/internal.h"
 
@@ -20,6 +25,7 @@ struct recovery {
 	struct chain chain;
 	struct journal_fault *fault;
 	uint64_t durable; /* of the last segment: where the tail begins */
+	bool anew;        /* the last segment is written anew            */
 	bool in_tail;
 };
 
@@ -70,20 +76,50 @@ deliver(struct recovery *rec, const struct record *r, struct place place)
 	return err;
 }
 
-/* Step 6: from here on records move to the opening group of the next segment. */
+static uint64_t
+padded(const struct journal *j, uint64_t bytes)
+{
+	uint32_t align = j->conf.align;
+
+	return align > 1 ? (bytes + align - 1) / align * align : bytes;
+}
+
+/*
+ * Step 6: is the last segment written anew, under its own number?  When it has little, for else
+ * each start would waste the rest of it; and, whatever it has, when a start would take one of the
+ * last two of the quota, which are for copies.  All of it must fit, and two markers behind
+ * it: mostly it does, for it was many groups.
+ */
+static bool
+last_anew(const struct recovery *rec)
+{
+	struct journal *j = rec->j;
+	const struct survey *v = &rec->chain.survey;
+	uint64_t need = padded(j, GROUP_HEADER + writer_state_len(j) + v->behind);
+	uint64_t in_use = rec->chain.last + 1 - rec->chain.oldest;
+
+	if (need + padded(j, GROUP_HEADER) + GROUP_HEADER > j->segment_bytes)
+		return false;
+	return v->behind <= j->segment_bytes / ANEW_SHARE || in_use + 1 + 2 > j->segments_max;
+}
+
+/* Step 6: from here on records move to the opening group of the segment that is started with. */
 static void
 begin_tail(struct recovery *rec)
 {
+	const struct survey *v = &rec->chain.survey;
 	struct journal *j = rec->j;
 
 	if (rec->in_tail)
 		return;
 	rec->in_tail = true;
-	j->previous_end = rec->durable;
-	j->start_segment = rec->chain.last + 1;
+	j->start_anew = rec->anew;
+	j->start_opened_ms = v->opened_ms;
+	j->previous_end = rec->anew ? v->previous_end : rec->durable;
+	j->start_segment = rec->chain.last + !rec->anew;
 	j->start_reuse = rec->chain.unopened == j->start_segment;
-	writer_open_segment(j, j->start_segment, rec->durable,
-			    (size_t)(rec->chain.survey.end - rec->durable));
+	writer_open_segment(j, j->start_segment, j->previous_end,
+			    rec->anew ? (size_t)v->behind : (size_t)(v->end - rec->durable));
 	j->opening_ready = true;
 }
 
@@ -91,12 +127,18 @@ static int
 take(struct recovery *rec, struct scan *s, const struct record *r)
 {
 	struct place place = { s->record_lsn, r->len };
+	bool last = s->segment == rec->chain.last;
+	bool state = s->record_lsn == s->base + GROUP_HEADER;
+	int err;
 
-	if (s->segment == rec->chain.last && s->record_lsn >= rec->durable) {
+	if (last && !state && (rec->anew || s->record_lsn >= rec->durable)) {
 		begin_tail(rec);
 		writer_add_raw(rec->j, r, &place);
 	}
-	return deliver(rec, r, place);
+	err = deliver(rec, r, place);
+	if (!err && last && state)
+		rec->anew = last_anew(rec);
+	return err;
 }
 
 /* Step 5: one segment, up to its END, which is known. */
@@ -260,9 +302,19 @@ opening_is_durable(const struct journal *j)
 }
 
 static bool
-name_is_gone(const struct journal *j)
+dir_is_durable(const struct journal *j)
 {
-	return j->removed;
+	return j->dir_synced;
+}
+
+static int
+await_dir(struct journal *j)
+{
+	int err;
+
+	j->dir_synced = false;
+	err = j->disk->ops->sync_dir(j->disk, TOKEN(TOKEN_START_DIR, 0));
+	return err ? err : journal_await(j, dir_is_durable);
 }
 
 /*
@@ -282,18 +334,18 @@ remove_above(struct journal *j)
 			break;
 		segment_name(name, j->leftovers.segments[i]);
 		err = j->disk->ops->remove(j->disk, name);
-		j->removed = false;
 		if (!err)
-			err = j->disk->ops->sync_dir(j->disk, TOKEN(TOKEN_REMOVED_DIR, 0));
-		if (!err)
-			err = journal_await(j, name_is_gone);
+			err = await_dir(j);
 	}
 	return err;
 }
 
 /*
  * Step 7: the file of the new segment, with its space, under a name that survives.  One that was
- * made by a start that came to nothing goes: it may lack its space, and a spare has it.
+ * made by a start that came to nothing goes: it may lack its space, and a spare has it.  What is
+ * written anew lies under the number above until it is whole: nothing in it counts there, for its
+ * checksums are of another place.  Not under the name of a spare: as a spare, after a crash, it
+ * would be written anew once more, and what is left of it behind the new bytes would count.
  */
 static int
 start_file(struct journal *j)
@@ -305,7 +357,7 @@ start_file(struct journal *j)
 	if (j->start_reuse)
 		err = j->disk->ops->remove(j->disk, name);
 	if (!err)
-		err = next_prepare(j, j->start_segment, true);
+		err = next_prepare(j, j->start_segment + j->start_anew, true);
 	if (err)
 		return err;
 	return j->next_state == NEXT_NONE ? ERR_NOSPACE : journal_await(j, next_is_ready);
@@ -322,7 +374,7 @@ stamp_opening(struct journal *j)
 			  &r) == 0,
 	      j->open.lsn);
 	CHECK(r.type == ENTRY_STATE, j->open.lsn);
-	le_put64(p + (r.len - r.body.n), j->wall_ms);
+	le_put64(p + (r.len - r.body.n), j->start_anew ? j->start_opened_ms : j->wall_ms);
 	record_seal(p, r.len, j->open.segment, j->open.lsn + GROUP_HEADER);
 }
 
@@ -369,17 +421,25 @@ take_spares(struct journal *j)
 static void
 start_segment(struct journal *j)
 {
-	struct segment *s = segment_add(j, j->start_segment);
+	struct segment *s = j->start_anew ? segment_find(j, j->start_segment)
+					  : segment_add(j, j->start_segment);
 
+	if (s->file)
+		j->disk->ops->close(s->file);
 	s->file = j->next_file;
 	s->size = j->next_size;
-	s->opened_ms = j->wall_ms;
+	s->end = 0;
+	s->opened_ms = j->start_anew ? j->start_opened_ms : j->wall_ms;
 	j->next_file = NULL;
 	j->next_state = NEXT_NONE;
 	j->written_lsn = j->durable_lsn = j->vouched_lsn = segment_base(j, s->number);
 }
 
-/* Step 7: the opening is written and synced, then a marker that vouches for it. */
+/*
+ * Step 7: the opening is written and synced, then a marker that vouches for it.  What is written
+ * anew gets two: nothing else has its records any more, and with one alone a single bit that is
+ * wrong in it would make a segment of them that was not opened.
+ */
 static int
 write_opening(struct journal *j)
 {
@@ -390,7 +450,25 @@ write_opening(struct journal *j)
 	err = writer_flush(j);
 	if (!err)
 		err = journal_await(j, opening_is_durable);
-	return err ? err : journal_sync(j);
+	if (!err)
+		err = journal_sync(j);
+	return !err && j->start_anew ? writer_vouch(j) : err;
+}
+
+/*
+ * Step 7: the one that was written anew takes the place of the old one, which is gone with that:
+ * until the name is durable a cut brings it back, and then it must be as it was.
+ */
+static int
+replace_old(struct journal *j)
+{
+	char from[NAME_BYTES], to[NAME_BYTES];
+	int err;
+
+	segment_name(from, j->start_segment + 1);
+	segment_name(to, j->start_segment);
+	err = j->disk->ops->rename(j->disk, from, to);
+	return err ? err : await_dir(j);
 }
 
 int
@@ -415,7 +493,12 @@ journal_start(struct journal *j, uint64_t wall_ms)
 	if (err)
 		return err;
 	start_segment(j);
-	err = write_opening(j);
+	if (CANARY(REPLACED_BEFORE_SYNC) && j->start_anew)
+		err = replace_old(j);
+	if (!err)
+		err = write_opening(j);
+	if (!err && j->start_anew && !CANARY(REPLACED_BEFORE_SYNC))
+		err = replace_old(j);
 	if (!err)
 		err = clear_leftovers(j);
 	if (err)

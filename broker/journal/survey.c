@@ -174,9 +174,11 @@ follow(struct disk *disk, struct disk_file *f, struct scan *s, struct record_scr
 				s->at = 0;
 				return 0;
 			}
-		} else if (r.type == ENTRY_OLDEST && record_decode(&r, scratch, &e) == 0) {
-			v->oldest = max_u64(v->oldest, e.oldest.segment);
+			continue;
 		}
+		v->behind += r.len;
+		if (r.type == ENTRY_OLDEST && record_decode(&r, scratch, &e) == 0)
+			v->oldest = max_u64(v->oldest, e.oldest.segment);
 	}
 }
 

@@ -1,10 +1,11 @@
 /*
  * fuzz_journal.c -- any damage to the segments of a journal, and then a start.
  *
- * A small journal with a record of every type, of three starts and as many segments, is made once;
- * the input damages it.  Its first byte: bit 0, all checksums are made right again afterwards, so
- * that what is read is believed; bit 1, the rest is the content of the last segment, else it is
- * edits of six bytes; bits 2 to 7 say 1: the tools read it too.  Oracles besides crashes:
+ * A small journal with a record of every type, of three starts and as many segments, the last with
+ * so little that a start writes it anew, is made once; the input damages it.  Its first byte: bit
+ * 0, all checksums are made right again afterwards, so that what is read is believed; bit 1, the
+ * rest is the content of the last segment, else it is edits of six bytes; bits 2 to 7 say 1: the
+ * tools read it too.  Oracles besides crashes:
  *
  *   - recovery ends with 0 or with an error that says that the journal is to blame;
  *   - with the checksums as they are, what it hands over is what was written, from the first record
@@ -215,6 +216,25 @@ append(struct journal *j, uint64_t seq)
 		MUST(journal_append(j, &entries[i], &place) == 0);
 }
 
+/* So much that the next start takes a segment of its own: what has little is written anew. */
+static void
+append_much(struct journal *j, uint64_t seq)
+{
+	static char text[SEGMENT / 8];
+	struct entry e = { .type = ENTRY_AUDIT,
+			   .audit = { .gid = gid_make(1000000 + seq, 1, seq),
+				      .number = seq,
+				      .verb = STR("commit"),
+				      .who = STR("admin"),
+				      .reason = str_from(text, sizeof(text)),
+				      .outcome = STR("ok") } };
+	struct place place;
+
+	memset(text, 'y', sizeof(text));
+	for (int i = 0; i < 3; i++)
+		MUST(journal_append(j, &e, &place) == 0);
+}
+
 static void
 keep_file(void *arg, const char *name, uint64_t size)
 {
@@ -256,6 +276,8 @@ make_base(void)
 		MUST(journal_open(disk, &conf, &client, &seen, &j, &fresh, &fault) == 0);
 		MUST(journal_start(j, 1000000) == 0);
 		append(j, seq);
+		if (seq < STARTS)
+			append_much(j, seq);
 		MUST(journal_poll(j, now_ns) == 0 && journal_persist(j, now_ns, 1000000) == 0);
 		/* The last one dies before its marker: what it wrote is a tail. */
 		MUST(seq == STARTS || journal_sync(j) == 0);

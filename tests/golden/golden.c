@@ -945,6 +945,19 @@ half_a_roll(const char *folder)
 	close(to);
 }
 
+/* A start has written the last segment anew, and has not renamed it. */
+static void
+anew_beside_the_old_one(const char *folder)
+{
+	static uint8_t bytes[SEGMENT];
+	int from = open_segment(folder, 1), to = open_segment(folder, 2);
+
+	MUST(pread(from, bytes, sizeof(bytes), 0) == sizeof(bytes));
+	MUST(pwrite(to, bytes, sizeof(bytes), 0) == sizeof(bytes));
+	close(from);
+	close(to);
+}
+
 static void
 half_a_first_opening(const char *folder)
 {
@@ -973,6 +986,8 @@ static const struct golden {
 	{ "tail-rewritten", 0, 2, without_marker, NULL },
 	{ "torn-tail", 0, 1, without_marker, tear_the_last_group },
 	{ "half-a-roll", 0, 1, few, half_a_roll },
+	{ "anew", 0, 3, few, NULL },
+	{ "anew-beside-the-old", 0, 2, few, anew_beside_the_old_one },
 	{ "damaged", 0, 1, few, flip_a_durable_bit },
 	{ "first-start-cut", 0, 1, nothing, half_a_first_opening },
 };

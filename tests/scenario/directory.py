@@ -1,5 +1,8 @@
 """directory.py -- one directory, one daemon, one Kafka; and what survives a restart."""
 
+import pathlib
+import socket
+
 from remoting import COMMIT, ROLLBACK, Peer
 
 
@@ -76,7 +79,32 @@ def another_kafka(world):
 	world.daemon.start()
 
 
-SCENARIOS = (second_daemon, survives_kill, drains, kafka_away, another_kafka)
+def port_in_use(world):
+	"""A supervisor that starts it again and again, while its port is in use, must not fill the disk."""
+	peer = Peer(world.address)
+	half = peer.half("g", "orders", b"before", "before-1")
+	world.daemon.kill()
+	data = pathlib.Path(world.daemon.settings["data.dir"])
+	listening = world.daemon.settings["listen.address"]
+	with socket.create_server(("127.0.0.1", 0)) as taken:
+		world.daemon.settings["listen.address"] = "127.0.0.1:%d" % taken.getsockname()[1]
+		for i in range(20):
+			words = world.daemon.refuses_to_start()
+			if "cannot listen" not in words:
+				raise world.lab.Failed("the refusal does not say why: " + words)
+			segments = [f.name for f in data.iterdir() if f.name[0] == "0"]
+			if i == 0:
+				first = len(segments)
+			if len(segments) > first:
+				raise world.lab.Failed("%d segments after start %d, and %d after the first" % (len(segments), i + 1, first))
+	world.daemon.settings["listen.address"] = listening
+	world.daemon.start()
+	answer = Peer(world.address).end("g", half, COMMIT)
+	if answer.code != 0:
+		raise world.lab.Failed("what was there before: %r" % answer)
+
+
+SCENARIOS = (second_daemon, port_in_use, survives_kill, drains, kafka_away, another_kafka)
 
 
 def run(lab, args, folder, tally):

@@ -71,6 +71,7 @@ static const struct odds {
 	{ FAULT_CLOCK_COARSE, 120, 0, 0 },
 	{ FAULT_LIMITS, 120, 0, 0 },
 	{ FAULT_OPERATOR, 300, 10, 120 },
+	{ FAULT_RESTARTS, 150, 2, 20 },
 };
 
 static bool
@@ -324,6 +325,26 @@ truncate_topic(struct life *l)
 	l->result->effective[FAULT_KAFKA_TRUNCATES]++;
 }
 
+/*
+ * A supervisor's loop: whatever ends it, it is started again at once.  Mostly it does not come to a
+ * single turn; sometimes to a few, and clients to a word with it.
+ */
+static void
+start_again_and_again(struct life *l)
+{
+	uint32_t times = roll(l, FAULT_RESTARTS, 3, 20);
+	bool power = drawn(l, FAULT_POWER_CUT);
+
+	for (uint32_t i = 0; i < times && l->loop; i++) {
+		uint32_t steps = roll(l, FAULT_RESTARTS, 0, 2) ? 0 : roll(l, FAULT_RESTARTS, 1, 30);
+
+		life_restart(l, power && roll(l, FAULT_RESTARTS, 0, 3) == 0, true);
+		while (steps-- && l->loop && life_step(l))
+			;
+		l->result->effective[FAULT_RESTARTS]++;
+	}
+}
+
 static void
 freeze(struct life *l)
 {
@@ -415,6 +436,9 @@ strike(struct life *l, enum fault f)
 		return;
 	case FAULT_OPERATOR:
 		operators_act(l->operators, loop_core(l->loop));
+		return;
+	case FAULT_RESTARTS:
+		start_again_and_again(l);
 		return;
 	case FAULT_CRASH_IN_RECOVERY: /* the others have no moment of their own */
 	case FAULT_DISK_LATE:

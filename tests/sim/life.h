@@ -63,7 +63,6 @@ struct life {
 	int64_t drained_ns;	/* give up waiting then */
 	uint64_t reclaimed_seen;
 	uint64_t durable_seen, oldest_seen;
-	uint64_t starts; /* since the journal was last within its quota */
 	bool was_full;		/* the journal, in this run of the daemon                 */
 	bool allocating, mislaying; /* such a blow is prepared and has not fallen */
 	/* The largest offset that the living broker was told, by topic and partition. */
@@ -89,6 +88,8 @@ bool faults_excuse(struct life *l, int err, bool *ret_power);
 uint32_t life_between(struct rng_sim *r, uint32_t low, uint32_t high);
 void life_pass(struct life *l, int64_t ns);
 void life_restart(struct life *l, bool power, bool faults);
+/* One step of the world; false when it is over, one way or the other. */
+bool life_step(struct life *l);
 /* The second process that somebody started by mistake. */
 void life_second(struct life *l);
 /* Somebody made room on a disk that was too small.  False: it was not. */

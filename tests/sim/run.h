@@ -69,7 +69,8 @@
 	X(CLOCK_FROZEN, "clock-frozen", "the monotonic clock stands still in a pause")             \
 	X(CLOCK_COARSE, "clock-coarse", "many turns within one tick of the clock")                 \
 	X(LIMITS, "limits", "limits of memory are reached")                                        \
-	X(OPERATOR, "operator", "operators decide, check, resume, retry, discard")
+	X(OPERATOR, "operator", "operators decide, check, resume, retry, discard")                 \
+	X(RESTARTS, "restarts", "started again and again, with little in between")
 
 /* What ought to happen in some seed, or the worlds are too tame. */
 #define SOMETIMES_LIST(X)                                                                          \

@@ -40,19 +40,13 @@ small_journal(struct story *s)
 	g->conf.core.idempotency_window_ms = 0;
 }
 
-static void
-reserve(struct story *s)
+/* Half messages n1, n2, ... behind those TAKEN, until there is no more room; how many there are. */
+static int
+until_full(struct story *s, char *body, int taken)
 {
 	struct stage *g = stage_of(s);
-	char body[2001], name[16];
-	int taken = 0;
+	char name[16];
 
-	small_journal(s);
-	memset(body, 'x', 2000);
-	body[2000] = '\0';
-	begin(s);
-	producer(s, "P1", "shop");
-	half(s, "P1", "m1");
 	line(s, "P1", "half-sends messages of 2000 bytes until it is told: not now");
 	hush(s, true);
 	while (!journal_stats(loop_journal(g->loop))->full && taken < 100) {
@@ -60,6 +54,22 @@ reserve(struct story *s)
 		half_as(s, "P1", name, (struct peer_message){ .body = body });
 	}
 	hush(s, false);
+	return taken;
+}
+
+static void
+reserve(struct story *s)
+{
+	char body[2001], name[16];
+	int taken;
+
+	small_journal(s);
+	memset(body, 'x', 2000);
+	body[2000] = '\0';
+	begin(s);
+	producer(s, "P1", "shop");
+	half(s, "P1", "m1");
+	taken = until_full(s, body, 0);
 	half_as(s, "P1", "m2", (struct peer_message){ .body = body });
 	remark(s, "what finishes a transaction has its room, set aside at the half-send");
 	commit(s, "P1", "m1");
@@ -69,6 +79,7 @@ reserve(struct story *s)
 	power_cut(s, 0, false);
 	(void)restart(s);
 	producer(s, "P1", "shop");
+	taken = until_full(s, body, taken); /* its start has packed the last segment closer */
 	half_as(s, "P1", "m2", (struct peer_message){ .body = body });
 	line(s, "P1", "commits the %d others", taken - 2);
 	hush(s, true);

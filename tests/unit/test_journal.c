@@ -647,6 +647,208 @@ START_TEST(a_hole_is_a_torn_end_wherever_it_is)
 }
 END_TEST
 
+/* Of all files, whoever knows of them. */
+static void
+within_quota(void)
+{
+	ck_assert_uint_le(disk_sim_used(w->sim), w->conf.quota_bytes);
+}
+
+/*
+ * A user would lose: the disk.  A supervisor starts a daemon again and again, for its port is in
+ * use or it dies at once, and each start takes a segment that nothing gives back.
+ */
+START_TEST(starts_in_a_row_take_no_segment)
+{
+	uint64_t newest, acked;
+
+	make_world(21 + (uint64_t)_i, 65536, 6);
+	w->conf.align = _i == 2 ? 4096 : 0;
+	w->body_max = 500;
+	must_open();
+	ck_assert_int_eq(work(8, 3, 1), 0);
+	ck_assert_int_eq(settle(), 0);
+	newest = journal_stats(w->j)->newest_segment;
+	for (int i = 0; i < 60; i++) {
+		acked = count(ACKED);
+		if (_i)
+			ck_assert_int_eq(turn(), 0);
+		if (i % 3 == 2)
+			ck_assert_int_eq(journal_sync(w->j), 0);
+		i % 2 ? power_cut() : kill_process();
+		must_open();
+		within_quota();
+		ck_assert_uint_eq(count(ACKED), acked);
+		ck_assert_uint_eq(journal_stats(w->j)->newest_segment, newest);
+	}
+	/* With a little in each life: as many segments as that fills. */
+	for (int i = 0; i < 60; i++) {
+		ck_assert_int_eq(work(1, 1, 1), 0);
+		ck_assert_int_eq(settle(), 0);
+		power_cut();
+		must_open();
+		within_quota();
+	}
+	ck_assert_uint_le(journal_stats(w->j)->newest_segment, newest + 3);
+	end_world();
+}
+END_TEST
+
+/* A user would lose: the disk, when a full journal is started again and again. */
+START_TEST(starts_in_a_row_on_a_full_journal)
+{
+	uint64_t acked;
+
+	make_world(31, 16384, 8);
+	w->conf.align = _i ? 512 : 0;
+	must_open();
+	for (int refused = 0; refused < 50;) {
+		int err = half_send();
+
+		ck_assert(err == 0 || err == ERR_FULL);
+		refused += err == ERR_FULL;
+		ck_assert_int_eq(turn(), 0);
+	}
+	acked = count(ACKED);
+	for (uint64_t i = 0; i < 60; i++) {
+		i % 2 ? power_cut() : kill_process();
+		must_open();
+		within_quota();
+		ck_assert_uint_eq(count(ACKED), acked);
+		/* reclaim begins to copy, and does not come to an end */
+		for (uint64_t t = draw(4); t-- > 0;)
+			ck_assert_int_eq(turn(), 0);
+		ck_assert_int_eq(decide(1 + i), 0);
+		ck_assert_int_eq(turn(), 0);
+		within_quota();
+		acked = count(ACKED);
+	}
+	for (uint64_t s = 1; s < w->next_seq; s++) {
+		ck_assert_int_eq(decide(s), 0);
+		ck_assert_int_eq(turn(), 0);
+		within_quota();
+	}
+	ck_assert_int_eq(settle(), 0);
+	ck_assert(journal_has_room(w->j));
+	end_world();
+}
+END_TEST
+
+/*
+ * A user would lose: what the last segment held, between its old file and its new one.  The start
+ * that writes it anew is cut or killed at each step, the next one too, and the tools are asked
+ * in between.
+ */
+START_TEST(a_segment_is_the_old_one_or_the_new_one)
+{
+	static const struct {
+		uint32_t align, delay, unit;
+	} cases[] = { { 0, 0, 512 }, { 512, 2, 4096 } };
+	uint64_t cut = 0, twice = 0;
+	struct buf out = BUF_INIT;
+
+	for (uint64_t a = 1; a < 24; a++) {
+		for (uint64_t b = 1; b < 24; b++) {
+			uint64_t acked, newest;
+
+			make_world(a * 100 + b, 16384, 8);
+			w->conf.align = cases[_i].align;
+			disk_sim_knobs(w->sim)->delay_max = cases[_i].delay;
+			disk_sim_knobs(w->sim)->unit = cases[_i].unit;
+			w->body_max = 100;
+			must_open();
+			ck_assert_int_eq(work(4, 2, 1), 0);
+			ck_assert_int_eq(settle(), 0);
+			acked = count(ACKED);
+			newest = journal_stats(w->j)->newest_segment;
+			kill_process();
+			disk_sim_knobs(w->sim)->stop = a;
+			cut += open_journal() != 0;
+			draw(2) ? power_cut() : kill_process();
+			ck_assert_int_eq(journal_verify(disk_sim_disk(w->sim), &out, &w->fault), 0);
+			disk_sim_knobs(w->sim)->stop = b;
+			twice += open_journal() != 0;
+			draw(3) ? power_cut() : kill_process();
+			ck_assert_int_eq(journal_verify(disk_sim_disk(w->sim), &out, &w->fault), 0);
+			must_open();
+			within_quota();
+			ck_assert_uint_eq(count(ACKED), acked);
+			ck_assert_uint_eq(journal_stats(w->j)->newest_segment, newest);
+			/* what is written behind it is found again */
+			ck_assert_int_eq(work(4, 2, 1), 0);
+			ck_assert_int_eq(settle(), 0);
+			acked = count(ACKED);
+			power_cut();
+			must_open();
+			ck_assert_uint_eq(count(ACKED), acked);
+			end_world();
+		}
+	}
+	buf_free(&out);
+	/* or nothing was proved */
+	ck_assert_uint_gt(cut, 150);
+	ck_assert_uint_gt(twice, 150);
+}
+END_TEST
+
+/*
+ * A user would lose: all that the last segment holds, and without a word.  Nothing else has the
+ * records of one that was written anew, so no bit of it may matter and not be missed.
+ */
+START_TEST(a_segment_written_anew_is_guarded_to_its_last_bit)
+{
+	uint64_t reported = 0, len = 1;
+	char name[NAME_BYTES];
+
+	segment_name(name, 2);
+	for (uint64_t at = 0; at < len; at++) {
+		uint64_t acked;
+
+		make_world(61, 4096, 8);
+		must_open();
+		while (journal_stats(w->j)->newest_segment < 2)
+			ck_assert_int_eq(work(1, 2, 1), 0);
+		ck_assert_int_eq(settle(), 0);
+		kill_process();
+		must_open();
+		acked = count(ACKED);
+		len = w->j->written_lsn - segment_base(w->j, 2);
+		ck_assert_uint_eq(journal_stats(w->j)->newest_segment, 2);
+		power_cut();
+		disk_sim_flip(w->sim, name, at * 8 + draw(8));
+		if (open_journal() == 0)
+			ck_assert_uint_eq(count(ACKED), acked);
+		else
+			reported++;
+		end_world();
+	}
+	/* all but the second marker */
+	ck_assert_uint_eq(reported, len - GROUP_HEADER);
+}
+END_TEST
+
+/* A user would lose: history, later than it should; a start makes nothing in it younger. */
+START_TEST(a_segment_written_anew_keeps_its_time)
+{
+	uint64_t opened;
+
+	make_world(41, 16384, 8);
+	must_open();
+	ck_assert_int_eq(work(2, 2, 1), 0);
+	ck_assert_int_eq(settle(), 0);
+	opened = w->j->segments[w->j->segment_count - 1].opened_ms;
+	for (int i = 0; i < 3; i++) {
+		kill_process();
+		ck_assert_int_eq(journal_open(disk_sim_disk(w->sim), &w->conf, &client, NULL, &w->j,
+					      &w->new_journal, &w->fault),
+				 0);
+		ck_assert_int_eq(journal_start(w->j, opened + 1000), 0);
+		ck_assert_uint_eq(w->j->segments[w->j->segment_count - 1].opened_ms, opened);
+	}
+	end_world();
+}
+END_TEST
+
 /* Many lives of one journal, with everything at once. */
 START_TEST(a_long_life_with_many_crashes)
 {
@@ -1687,6 +1889,11 @@ main(void)
 	tcase_add_loop_test(t, a_power_cut_at_every_step, 0, 4);
 	tcase_add_test(t, killed_in_a_start_then_cut_in_the_next);
 	tcase_add_test(t, a_hole_is_a_torn_end_wherever_it_is);
+	tcase_add_loop_test(t, starts_in_a_row_take_no_segment, 0, 3);
+	tcase_add_loop_test(t, starts_in_a_row_on_a_full_journal, 0, 2);
+	tcase_add_loop_test(t, a_segment_is_the_old_one_or_the_new_one, 0, 2);
+	tcase_add_test(t, a_segment_written_anew_is_guarded_to_its_last_bit);
+	tcase_add_test(t, a_segment_written_anew_keeps_its_time);
 	tcase_add_loop_test(t, a_long_life_with_many_crashes, 0, 4);
 	tcase_add_test(t, segments_go_round_and_what_is_undecided_goes_along);
 	tcase_add_test(t, a_full_journal_refuses_half_sends_and_nothing_else);
