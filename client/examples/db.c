@@ -151,9 +151,16 @@ db_table(escrow_table **ret_table, const char *where)
 int
 db_fence(void *db, const char *gid)
 {
-	return db_run(db,
-		      is_postgres ? "INSERT INTO escrow_fence (gid, state) VALUES "
-				    "(decode(%Q, 'hex'), 1)"
-				  : "INSERT INTO escrow_fence (gid, state) VALUES (X%Q, 1)",
-		      gid);
+	/* TABLES.md 3: insert, and look at the watermark only then. */
+	if (is_postgres)
+		return db_run(db,
+			      "INSERT INTO escrow_fence (gid, state) VALUES "
+			      "(decode(%Q, 'hex'), 1)",
+			      gid) == 1 &&
+		       db_number(db,
+				 "SELECT COUNT(*) FROM escrow_meta "
+				 "WHERE low <= decode(%Q, 'hex')",
+				 gid) == 1;
+	return db_run(db, "INSERT INTO escrow_fence (gid, state) VALUES (X%Q, 1)", gid) == 1 &&
+	       db_number(db, "SELECT COUNT(*) FROM escrow_meta WHERE low <= X%Q", gid) == 1;
 }

@@ -24,7 +24,8 @@ void db_make(void *db, const char *text);
 /* The library's calls for this kind of database. */
 escrow_status db_store(escrow_store **ret_store, void *db);
 escrow_status db_table(escrow_table **ret_table, const char *where);
-/* In a transaction on DB: the row of the fence by which GID (32 hex digits) commits with it. */
+/* In the transaction that is open on DB: the row of the fence by which GID (32 hex digits) commits
+ * with it.  0: roll it back. */
 int db_fence(void *db, const char *gid);
 
 #endif /* DB_H */

@@ -103,18 +103,23 @@ class Town:
 			self.daemon.kill()
 			self.daemon.start()
 			return
-		process = self.processes[name]
-		if process.poll() not in (None, 0):
-			raise lab.Failed("%s ended by itself with %d" % (name, process.returncode))
-		process.kill()
-		process.wait()
-		self.processes[name] = self.run(*self.commands[name])
+		self.processes[name].kill()
+		self.processes[name].wait()
+		self.start(name, *self.commands[name])
+
+	def check(self):
+		for name, process in self.processes.items():
+			if process.poll() not in (None, 0):
+				raise lab.Failed("%s ended by itself with %d" % (name, process.returncode))
 
 	def spoil(self, kills, share):
 		"""KILLS of them, drawn, each once before any twice; spread over the work, of which SHARE() is done."""
 		pause, order = threading.Event(), []
 		for done in range(kills):
-			lab.until("the work does not go on", lambda: share() >= 0.9 * done / kills, 90, 0.02)  # noqa: B023
+			def far_enough():
+				self.check()
+				return share() >= 0.9 * done / kills	# noqa: B023
+			lab.until("the work does not go on", far_enough, 90, 0.02)
 			pause.wait(self.rng.uniform(0, 0.2))
 			if not order:
 				order = sorted([*self.processes, "escrowd"])
@@ -129,9 +134,7 @@ class Town:
 	def settle(self, what, condition, tell):
 		"""Until the condition holds and nothing is undecided.  TELL() says how it stands."""
 		def settled():
-			for name, process in self.processes.items():
-				if process.poll() not in (None, 0):
-					raise lab.Failed("%s ended by itself with %d" % (name, process.returncode))
+			self.check()
 			return condition() and self.daemon.undecided() == 0
 		try:
 			lab.until(what, settled, 90, 0.1)
@@ -152,12 +155,12 @@ class Town:
 		self.daemon.stop()
 
 
-def arguments(doc, *programs):
+def arguments(doc, *programs, kills=8):
 	p = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
 	for name in ("daemon", "mockd", *programs):
 		p.add_argument("--" + name, required=True)
 	p.add_argument("--engine", choices=("sqlite", "postgres"), default="sqlite")
-	p.add_argument("--kills", type=int, default=8)
+	p.add_argument("--kills", type=int, default=kills)
 	p.add_argument("--seed", type=int, default=1)
 	return p.parse_args()
 
