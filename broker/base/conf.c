@@ -246,6 +246,8 @@ read_pair(struct parser *p, struct str line, struct str s)
 			good = false;
 		more = add_value(p, trim_left(line));
 	}
+	/* What stood before a "\" that joined nothing. */
+	p->value.len = trim_right(buf_as_str(&p->value)).n;
 	if (good)
 		keep(p, key, at, column);
 }

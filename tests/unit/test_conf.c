@@ -62,6 +62,8 @@ START_TEST(a_backslash_joins_lines)
 	ck_assert_str_eq(parsed("a = 1,\\\n    2,\\\n3\nb = 4"), "a=1,2,3\nb=4\n");
 	ck_assert_str_eq(parsed("a = 1 \\  \n  # 2\n"), "a=1 # 2\n");
 	ck_assert_str_eq(parsed("a = x\\\\\nb = 1"), "a=x\\\nb=1\n");
+	/* joined with nothing, or with blanks: no blank that nobody sees stays at its end */
+	ck_assert_str_eq(parsed("a = 1 \\\n\nb = 2 \\\n  \\\n \t\n"), "a=1\nb=2\n");
 	ck_assert_str_eq(parsed("a = x\\\\\\\ny"), "a=x\\y\n");
 	ck_assert_str_eq(parsed("# c \\\na = 1"), "a=1\n");
 	ck_assert_str_eq(parsed("a = 1\\"),
