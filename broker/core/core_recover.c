@@ -247,6 +247,13 @@ recover_decided(struct core *c, uint32_t index, const struct decision *d)
 	return 0;
 }
 
+/* No message has number 0, and none comes near their end. */
+static bool
+is_number(uint64_t n)
+{
+	return n >= 1 && n < INT64_MAX;
+}
+
 static void
 part_numbered(struct core *c, struct part_node *part, uint64_t n)
 {
@@ -270,6 +277,9 @@ recover_decision(struct core *c, const struct entry_decision *e)
 		return ERR_CORRUPT;
 	if (e->count != (e->decision.state == TXN_COMMITTED ? row->count : 0))
 		return ERR_CORRUPT;
+	for (uint32_t i = 0; i < e->count; i++)
+		if (!is_number(e->n[i]))
+			return ERR_CORRUPT;
 	recover_decided(c, index, &e->decision);
 	for (uint32_t i = 0; i < e->count; i++)
 		part_numbered(c, table_part_of(&c->table, row, i), e->n[i]);
@@ -307,6 +317,8 @@ recover_copy(struct core *c, const struct entry_copy *e, struct place place)
 	for (uint32_t i = 0; e->decision.state == TXN_COMMITTED && i < row->count; i++) {
 		struct part_node *part = table_part_of(&c->table, row, i);
 
+		if (!is_number(e->parts[i].n))
+			return ERR_CORRUPT;
 		part_numbered(c, part, e->parts[i].n);
 		part->state = (uint8_t)e->parts[i].state;
 		part->again = e->parts[i].state == PART_RETRIED;
@@ -421,7 +433,7 @@ recover_retried(struct core *c, const struct entry_retried *e)
 	uint32_t index = table_find(&c->table, e->seq);
 	struct row *row = index == ROW_NONE ? NULL : core_row(c, index);
 
-	if (!row || row->txn.state != TXN_UNDELIVERABLE || !(row->flags & ROW_PARTS))
+	if (!row || row->txn.state != TXN_UNDELIVERABLE)
 		return;
 	row->txn.state = TXN_COMMITTED;
 	for (uint32_t p = row->parts; p != PART_NONE; p = table_part(&c->table, p)->next) {
@@ -449,13 +461,15 @@ recover_published(struct core *c, const struct entry_published *e)
 	struct lane *lane;
 	uint32_t number;
 
-	if (e->topic >= c->topics.count || e->partition < 0)
+	if (e->topic >= c->topics.count || e->partition < 0 || e->low > INT64_MAX)
 		return ERR_CORRUPT;
 	number = core_lane(c, e->topic, e->partition);
 	lane = lanes_at(&c->lanes, number);
 	lane->low = max_u64(lane->low, e->low);
 	lane->next_n = max_u64(lane->next_n, lane->low);
 	for (uint32_t i = 0; i < e->done_count; i++) {
+		if (!is_number(e->done[i]))
+			return ERR_CORRUPT;
 		if (c->done_count == c->done_cap) {
 			c->done_cap = c->done_cap ? c->done_cap * 2 : 256;
 			c->done = mem_grow(c->done, c->done_cap * sizeof(*c->done));
@@ -478,6 +492,9 @@ recover_cluster(struct core *c, struct str id)
 static int
 recover_state(struct core *c, const struct entry_state *e)
 {
+	/* Or the next gid would be an old one. */
+	if (e->next_seq > (uint64_t)INT64_MAX + 1 || e->last_ms > GID_MS_MAX)
+		return ERR_CORRUPT;
 	memcpy(c->journal_id, e->journal_id, sizeof(c->journal_id));
 	c->secret = (struct hash_secret){ e->secret[0], e->secret[1] };
 	c->conf.shard = c->table.shard = e->shard; /* the gids have it */
@@ -498,7 +515,8 @@ recover_state(struct core *c, const struct entry_state *e)
 		const struct lane_state *s = &e->lanes[i];
 		struct lane *lane;
 
-		if (s->topic >= c->topics.count || s->partition < 0 || s->low > s->next_n)
+		if (s->topic >= c->topics.count || s->partition < 0 || s->low > s->next_n ||
+		    s->next_n > INT64_MAX)
 			return ERR_CORRUPT;
 		lane = lanes_at(&c->lanes, core_lane(c, s->topic, s->partition));
 		lane->next_n = max_u64(lane->next_n, s->next_n);

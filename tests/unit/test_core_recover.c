@@ -7,6 +7,8 @@
 #include "fake_ports.h"
 #include "unit.h"
 
+#include "core/core_internal.h"
+
 static struct fake f;
 static struct answer undecided, committed, rolled_back;
 static uint32_t topics[LIMIT_MESSAGES + 1];
@@ -159,6 +161,97 @@ START_TEST(impossible_copies_and_stubs_are_refused)
 }
 END_TEST
 
+/* Numbers that no lane gave: none, or so many that the next one would be 0. */
+START_TEST(impossible_numbers_are_refused)
+{
+	static const uint64_t none[] = { 0, INT64_MAX, UINT64_MAX };
+	struct lane_state lane = { 0, 0, 5, 1 };
+	struct entry e = { .type = ENTRY_STATE };
+	struct entry_state good;
+
+	some_journal();
+	core_state(f.core, &good);
+	for (size_t i = 0; i < ARRAY_LEN(none); i++) {
+		struct entry decision = { .type = ENTRY_DECISION,
+					  .decision = { .seq = undecided.gid.lo,
+							.decision = { .state = TXN_COMMITTED,
+								      .origin = ORIGIN_CLIENT,
+								      .ms = 1 },
+							.count = 1,
+							.n = &none[i] } };
+
+		ck_assert_int_eq(read_one(decision), ERR_CORRUPT);
+		parts[0] = (struct part){ 0, 0, none[i], PART_OWED, 0 };
+		ck_assert_int_eq(read_copy(1000 + i, TXN_COMMITTED, TXN_COMMITTED, parts),
+				 ERR_CORRUPT);
+		ck_assert_int_eq(read_one((struct entry){ .type = ENTRY_PUBLISHED,
+							  .published = { 0, 0, 1, 1, &none[i] } }),
+				 ERR_CORRUPT);
+	}
+	ck_assert_int_eq(read_one((struct entry){ .type = ENTRY_PUBLISHED,
+						  .published = { .low = UINT64_MAX } }),
+			 ERR_CORRUPT);
+	e.state = good;
+	e.state.lane_count = 1;
+	e.state.lanes = &lane;
+	ck_assert_int_eq(read_one(e), 0);
+	lane.next_n = UINT64_MAX;
+	ck_assert_int_eq(read_one(e), ERR_CORRUPT);
+	e.state = good;
+	e.state.next_seq = UINT64_MAX;
+	ck_assert_int_eq(read_one(e), ERR_CORRUPT);
+	e.state = good;
+	e.state.last_ms = UINT64_MAX;
+	ck_assert_int_eq(read_one(e), ERR_CORRUPT);
+}
+END_TEST
+
+/* Who decided is part of the audit trail: a decision by nobody, or by who cannot be, is none. */
+START_TEST(decisions_by_nobody_are_refused)
+{
+	struct entry e = { .type = ENTRY_DECISION,
+			   .decision = { .decision = { .state = TXN_ROLLED_BACK, .ms = 1 } } };
+
+	some_journal();
+	e.decision.seq = undecided.gid.lo;
+	ck_assert_int_eq(read_one(e), ERR_CORRUPT);
+	e.decision.decision.origin = (enum origin)(ORIGIN_PLAIN + 1);
+	ck_assert_int_eq(read_one(e), ERR_CORRUPT);
+	e.decision.decision.origin = ORIGIN_OPERATOR;
+	ck_assert_int_eq(read_one(e), 0);
+}
+END_TEST
+
+/* More groups than even a journal may name: the start ends, rather than to forget some. */
+START_TEST(more_groups_than_a_journal_may_name)
+{
+	struct half other = half(1000, 1);
+
+	some_journal();
+	f.core->groups.limit = 1;
+	other.group = STR("another");
+	ck_assert_int_eq(read_one((struct entry){ .type = ENTRY_HALF, .half = { other, topics } }),
+			 ERR_CORRUPT);
+	ck_assert_int_eq(read_stub(1001, TXN_PUBLISHED, STR("another")), ERR_CORRUPT);
+	ck_assert_int_eq(read_stub(1001, TXN_PUBLISHED, STR("g")), 0);
+}
+END_TEST
+
+/* A backlog longer than anything was made for is published, all of it, in order. */
+START_TEST(a_long_backlog_is_owed)
+{
+	enum { MANY = 1100 };
+
+	some_journal();
+	for (uint64_t i = 0; i < MANY; i++) {
+		parts[0] = (struct part){ 0, 0, MANY + 9 - i, PART_OWED, 0 };
+		ck_assert_int_eq(read_copy(1000 + i, TXN_COMMITTED, TXN_COMMITTED, parts), 0);
+	}
+	core_start(f.core, f.now_ns, f.wall_ms);
+	ck_assert_uint_eq(core_owed(f.core), MANY + 1); /* and that of some_journal() */
+}
+END_TEST
+
 /* What a record says of a transaction that it cannot be about changes nothing. */
 START_TEST(records_about_the_gone_and_the_decided_are_passed_over)
 {
@@ -205,6 +298,12 @@ START_TEST(refusals_of_what_was_not_published_are_refused)
 					 .type = ENTRY_REFUSED,
 					 .refused = { committed.gid.lo, 0, 10, 1 } }),
 				 0);
+	/* several messages, and nobody decided about them */
+	messages[1].partition = 1;
+	ck_assert_int_eq(read_half(2000, 2), 0);
+	ck_assert_int_eq(read_one((struct entry){ .type = ENTRY_REFUSED,
+						  .refused = { 2000, 0, 10, 1 } }),
+			 ERR_CORRUPT);
 	/* of one of which only a stub is left: it was published since */
 	ck_assert_int_eq(read_stub(rolled_back.gid.lo, TXN_PUBLISHED, STR("g")), 0);
 	ck_assert_int_eq(read_one((struct entry){ .type = ENTRY_REFUSED,
@@ -332,6 +431,10 @@ main(void)
 	tcase_add_test(t, impossible_halves_are_refused);
 	tcase_add_test(t, impossible_decisions_are_refused);
 	tcase_add_test(t, impossible_copies_and_stubs_are_refused);
+	tcase_add_test(t, impossible_numbers_are_refused);
+	tcase_add_test(t, decisions_by_nobody_are_refused);
+	tcase_add_test(t, more_groups_than_a_journal_may_name);
+	tcase_add_test(t, a_long_backlog_is_owed);
 	tcase_add_test(t, records_about_the_gone_and_the_decided_are_passed_over);
 	tcase_add_test(t, refusals_of_what_was_not_published_are_refused);
 	tcase_add_loop_test(t, given_up_and_retried_ones_stay_so, 0, 2);
