@@ -160,8 +160,6 @@ core_list(struct core *c, const struct list_query *q, struct list_page *ret_page
 			ret_page->next_seq = seq;
 			return;
 		}
-		if (q->newest_first && seq == 0)
-			return;
 		seq = q->newest_first ? seq - 1 : seq + 1;
 	}
 }
@@ -377,6 +375,17 @@ from_ring(const struct core *c, uint64_t seq, struct timeline_event *ret_events,
 	return count;
 }
 
+/* E is of the time before ROW was decided; of one millisecond may be both. */
+static bool
+before_decision(const struct row *row, const struct timeline_event *e)
+{
+	if (row_undecided(row))
+		return true;
+	if (e->ms > row->decided_ms || e->kind == NOTE_PUBLISHED || e->kind == NOTE_UNPUBLISHABLE)
+		return false;
+	return e->kind != NOTE_TRANSITION || e->from == TXN_PREPARED || e->from == TXN_PARKED;
+}
+
 uint32_t
 core_timeline(struct core *c, uint64_t seq, struct timeline_event *ret_events, uint32_t max)
 {
@@ -395,8 +404,7 @@ core_timeline(struct core *c, uint64_t seq, struct timeline_event *ret_events, u
 		tell_step(&t, row->ms, TXN_COMMITTED);
 	else
 		tell_step(&t, row->ms, TXN_PREPARED);
-	while (i < count && (row_undecided(row) || ring[i].ms <= row->decided_ms) &&
-	       ring[i].kind != NOTE_PUBLISHED && ring[i].kind != NOTE_UNPUBLISHABLE)
+	while (i < count && before_decision(row, &ring[i]))
 		tell(&t, &ring[i++]);
 	if (!row_undecided(row) && !(row->flags & ROW_PLAIN))
 		tell_step(&t, row->decided_ms,

@@ -5,6 +5,7 @@
  * patience, with a word that means nothing.
  */
 #include "fake_ports.h"
+#include "alike.h"
 #include "unit.h"
 
 #include "core/core_internal.h"
@@ -93,6 +94,24 @@ START_TEST(each_filter_finds_what_it_says_and_nothing_else)
 	fake_sync(&f);
 	ck_assert_uint_eq(listed(&(struct list_query){ .newest_first = true, .limit = 1 }), 1);
 	ck_assert_uint_eq(page.next_seq, page.rows[0].gid.lo);
+}
+END_TEST
+
+/* Of what became a stub only the key is left: it is in the list, and under no topic. */
+START_TEST(a_stub_is_listed_and_under_no_topic)
+{
+	struct answer a;
+
+	open_with_topics();
+	a = fake_begin(&f, 1, "k", "x");
+	fake_decided(&f, &a, VERDICT_ROLLBACK);
+	fake_reclaim(&f);
+	ck_assert_uint_eq(listed(&(struct list_query){ .topic = STR("t") }), 1);
+	fake_crash(&f, 0);
+	ck_assert_uint_eq(listed(&(struct list_query){ .group = STR("g"), .key = STR("k") }), 1);
+	ck_assert(gid_eq(page.rows[0].gid, a.gid));
+	ck_assert_uint_eq(page.rows[0].topic.n, 0);
+	ck_assert_uint_eq(listed(&(struct list_query){ .topic = STR("t") }), 0);
 }
 END_TEST
 
@@ -324,6 +343,82 @@ START_TEST(the_oldest_unpublished_stands_still_while_marks_are_lost)
 }
 END_TEST
 
+/* Two databases whose ids look alike to the map are two. */
+static uint64_t
+hash_of_db(uint64_t number)
+{
+	uint8_t id[16] = { 0 };
+
+	memcpy(id, &number, sizeof(number));
+	return hash_body(id, 16, 0).lo;
+}
+
+START_TEST(databases_that_look_alike_are_not_mixed_up)
+{
+	struct message m = fake_message("t", "x");
+	struct half_request r = { .to = { 1, 1 },
+				  .half = { .group = STR("g"), .count = 1, .messages = &m } };
+	uint8_t id[2][16] = { { 0 }, { 0 } };
+	uint64_t alike[2];
+	struct answer a[2];
+
+	open_with_topics();
+	alike_find(hash_of_db, 1, alike);
+	r.half.has_db_id = true;
+	for (int i = 0; i < 2; i++) {
+		memcpy(id[i], &alike[i], sizeof(alike[i]));
+		memcpy(r.half.db_id, id[i], 16);
+		core_half_send(f.core, &r);
+		fake_turn(&f);
+		a[i] = *fake_last(&f);
+	}
+	fake_decided(&f, &a[0], VERDICT_ROLLBACK);
+	ck_assert_uint_gt(core_watermark(f.core, id[0]).lo, a[1].gid.lo);
+	ck_assert(gid_eq(core_watermark(f.core, id[1]), a[1].gid));
+}
+END_TEST
+
+/* One database waits behind very many of another: its mark gets there, and is never too far. */
+START_TEST(a_watermark_finds_its_way_past_many)
+{
+	enum { MANY = LIMIT_LIST_SCAN + 1000 };
+	static const uint8_t id[2][16] = { { 1 }, { 2 } };
+	struct message m = fake_message("t", "x");
+	struct entry e = { .type = ENTRY_HALF };
+	struct gid last, w = { 0, 0 };
+	uint32_t topic = 0, asked = 0;
+
+	open_with_topics();
+	/* before the journal is read nobody knows */
+	f.core = core_free(f.core);
+	f.core = core_new(&f.conf, &fake_ports, &f);
+	for (uint32_t i = f.first; i < f.count; i++)
+		ck_assert_int_eq(core_recover(f.core, &f.log[i], (struct place){ 1, 1 }), 0);
+	m.partition = 0;
+	e.half.topics = &topic;
+	for (uint32_t i = 1; i <= MANY; i++) {
+		e.half.half = (struct half){ .gid = gid_make(f.wall_ms, 0, i),
+					     .group = STR("g"),
+					     .has_db_id = true,
+					     .count = 1,
+					     .messages = &m };
+		memcpy(e.half.half.db_id, id[i == MANY], 16);
+		ck_assert_int_eq(core_recover(f.core, &e, (struct place){ 100 * i, 100 }), 0);
+	}
+	last = e.half.half.gid;
+	ck_assert_uint_eq(core_stats(f.core)->undecided_oldest_ms, 0);
+	ck_assert_uint_le(core_watermark(f.core, id[1]).lo, 1);
+	core_start(f.core, f.now_ns, f.wall_ms);
+	for (; !gid_eq(w, last); asked++) {
+		w = core_watermark(f.core, id[1]);
+		ck_assert_uint_le(w.lo, last.lo);
+		ck_assert_uint_lt(asked, 10);
+	}
+	ck_assert_uint_gt(asked, 1);
+	ck_assert_uint_eq(core_watermark(f.core, id[0]).lo, 1);
+}
+END_TEST
+
 /* More databases than are remembered count as "none": too careful, never wrong. */
 START_TEST(one_database_too_many_holds_all_back)
 {
@@ -346,6 +441,61 @@ START_TEST(one_database_too_many_holds_all_back)
 	ck_assert_int_eq(a.code, ANSWER_OK);
 	ck_assert(gid_eq(core_watermark(f.core, r.half.db_id), a.gid));
 	ck_assert(gid_eq(core_watermark(f.core, first), a.gid));
+}
+END_TEST
+
+/* A plain send has no time at which it was undecided; a refusal is told behind the decision. */
+START_TEST(a_timeline_tells_each_kind_of_life)
+{
+	struct message m = fake_message("t", "x");
+	struct half_request r = { .to = { 1, 1 },
+				  .plain = true,
+				  .half = { .group = STR("g"), .count = 1, .messages = &m } };
+	struct timeline_event events[8];
+	struct answer a;
+	uint32_t n;
+
+	open_with_topics();
+	core_half_send(f.core, &r);
+	fake_turn(&f);
+	a = *fake_last(&f);
+	core_report(f.core, f.published[0].token, REPORT_ACKED, 5, 0);
+	fake_turn(&f);
+	n = core_timeline(f.core, a.gid.lo, events, 8);
+	ck_assert_uint_eq(n, 3);
+	ck_assert_int_eq(events[0].to, TXN_COMMITTED);
+	ck_assert_int_eq(events[1].kind, NOTE_PUBLISHED);
+	ck_assert_int_eq(events[2].to, TXN_PUBLISHED);
+
+	/* asked, answered by nobody, then rolled back by its own producer */
+	core_join(f.core, 1, STR("g"));
+	a = fake_begin(&f, 1, "rolled back", "x");
+	fake_pass(&f, 7 * NS_PER_S);
+	core_check_written(f.core, a.gid.lo, 1);
+	fake_pass(&f, NS_PER_S);
+	fake_decided(&f, &a, VERDICT_ROLLBACK);
+	n = core_timeline(f.core, a.gid.lo, events, 8);
+	ck_assert_uint_eq(n, 3);
+	ck_assert_int_eq(events[1].kind, NOTE_CHECK_SENT);
+	ck_assert_int_eq(events[2].to, TXN_ROLLED_BACK);
+
+	/* what came behind the decision, in the same millisecond even, is told behind it */
+	a = fake_begin(&f, 1, "refused", "x");
+	fake_decided(&f, &a, VERDICT_COMMIT);
+	for (uint32_t i = f.publish_count - 1; i < f.publish_count && i < 3; i++) {
+		core_report(f.core, f.published[i].token, REPORT_REFUSED, -1, 10);
+		fake_turn(&f);
+	}
+	n = core_timeline(f.core, a.gid.lo, events, 8);
+	ck_assert_uint_eq(n, 4);
+	ck_assert_int_eq(events[1].to, TXN_COMMITTED);
+	ck_assert_int_eq(events[2].to, TXN_UNDELIVERABLE);
+	ck_assert_int_eq(events[3].kind, NOTE_UNPUBLISHABLE);
+
+	/* after a restart the ring is empty, and the transaction tells what it knows */
+	fake_crash(&f, 1000);
+	ck_assert_uint_eq(core_timeline(f.core, a.gid.lo, events, 8), 2);
+	ck_assert_int_eq(events[1].to, TXN_COMMITTED);
 }
 END_TEST
 
@@ -412,6 +562,7 @@ main(void)
 
 	tcase_add_test(t, every_answer_has_a_name_and_a_sentence);
 	tcase_add_test(t, each_filter_finds_what_it_says_and_nothing_else);
+	tcase_add_test(t, a_stub_is_listed_and_under_no_topic);
 	tcase_add_test(t, only_the_whole_gid_leads_to_a_transaction);
 	tcase_add_loop_test(t, a_list_over_very_many_goes_on_where_it_stopped, 0, 2);
 	tcase_add_test(t, groups_that_nobody_answers_for_are_silent);
@@ -419,7 +570,10 @@ main(void)
 	tcase_add_test(t, each_database_has_its_watermark);
 	tcase_add_test(t, the_oldest_unpublished_waits_for_a_durable_mark);
 	tcase_add_test(t, the_oldest_unpublished_stands_still_while_marks_are_lost);
+	tcase_add_test(t, databases_that_look_alike_are_not_mixed_up);
+	tcase_add_test(t, a_watermark_finds_its_way_past_many);
 	tcase_add_test(t, one_database_too_many_holds_all_back);
+	tcase_add_test(t, a_timeline_tells_each_kind_of_life);
 	tcase_add_test(t, a_timeline_is_bounded_and_only_its_own);
 	tcase_add_test(t, the_first_refusal_is_shown);
 	return unit_run_case("core_view", t);
