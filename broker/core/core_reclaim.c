@@ -155,8 +155,7 @@ durably_published(const struct core *c, const struct row *row, const struct entr
 {
 	uint32_t i = 0;
 
-	if (row->txn.state != TXN_PUBLISHED || !(row->flags & ROW_PARTS))
-		return false;
+	CHECK(row->flags & ROW_PARTS, row->txn.seq);
 	if (CANARY(FREE_ON_MEMORY_MARK))
 		return true;
 	for (uint32_t p = row->parts; p != PART_NONE; p = table_part(&c->table, p)->next, i++) {
@@ -224,8 +223,7 @@ reclaim_half(struct core *c, const struct half *half, const uint32_t *topics,
 	if (index == ROW_NONE || core_row(c, index)->lsn != place.lsn)
 		return; /* forgotten, or copied before */
 	row = core_row(c, index);
-	final = (row->flags & ROW_FINAL) && !(row->flags & ROW_PENDING) &&
-		core_passed(c, row, false);
+	final = (row->flags & ROW_FINAL) && core_passed(c, row, false);
 	if (final && (row->txn.state != TXN_PUBLISHED || durably_published(c, row, old))) {
 		mark_passed(c, row);
 		if (core_in_window(c, row))

@@ -142,7 +142,7 @@ struct survey {
 	uint64_t opened_ms;
 };
 
-/* ERR_IO, ERR_VERSION, ERR_NOTFOUND; whatever is wrong with the bytes is in RET. */
+/* ERR_IO, ERR_VERSION, ERR_NOTFOUND, ERR_NOMEM; whatever is wrong with the bytes is in RET. */
 int survey_segment(struct disk *disk, uint64_t segment, struct record_scratch *scratch,
 		   struct survey *ret) MUSTUSE;
 /* Only the opening: previous_end and the like.  `opened` tells whether it is valid. */
@@ -174,7 +174,7 @@ struct chain {
 	struct survey survey; /* of `last`                                                */
 };
 
-/* ERR_CORRUPT with RET_FAULT, ERR_VERSION, ERR_IO.  last 0: there is no journal. */
+/* ERR_CORRUPT with RET_FAULT, ERR_VERSION, ERR_IO, ERR_NOMEM.  last 0: there is no journal. */
 int chain_find(struct disk *disk, struct record_scratch *scratch, struct chain *ret,
 	       struct journal_fault *ret_fault) MUSTUSE;
 void chain_done(struct chain *c);

@@ -245,10 +245,8 @@ scarce(const struct journal *j)
 static void
 count_undecided(struct journal *j, const struct entry *e)
 {
-	bool opens = e->type == ENTRY_HALF ||
-		     (e->type == ENTRY_COPY && !j->in_reclaim && !e->copy.decision.state);
-
-	if (opens)
+	CHECK(e->type != ENTRY_COPY || j->in_reclaim || e->copy.decision.state, e->type);
+	if (e->type == ENTRY_HALF)
 		j->undecided++;
 	else if (e->type == ENTRY_DECISION && j->undecided)
 		j->undecided--;
@@ -295,7 +293,7 @@ journal_append(struct journal *j, const struct entry *e, struct place *ret_place
 	if (j->in_reclaim)
 		j->stats.bytes_copied += len;
 	else if (e->type != ENTRY_OLDEST)
-		j->external_bytes += j->tail_lsn > before ? j->tail_lsn - before : 0;
+		j->external_bytes += j->tail_lsn - before;
 	return 0;
 }
 
@@ -754,8 +752,7 @@ journal_free(struct journal *j)
 	cache_done(j);
 	scan_done(&j->reclaim_scan);
 	listing_done(&j->leftovers);
-	if (j->scratch)
-		record_scratch_done(j->scratch);
+	record_scratch_done(j->scratch);
 	mem_free(j->scratch);
 	mem_free(j->segments);
 	mem_free(j->spares);

@@ -23,38 +23,33 @@ space_update(struct journal *j)
 {
 	bool ok = journal_has_room(j);
 
-	if (ok == j->space_ok || !j->started)
+	CHECK(j->started, j->oldest);
+	if (ok == j->space_ok)
 		return;
 	j->space_ok = ok;
 	j->client->space(j->arg, ok);
-}
-
-static bool
-expired(const struct journal *j)
-{
-	return j->segment_count > 1 &&
-	       j->segments[1].opened_ms + j->conf.retention_ms <= j->wall_ms;
 }
 
 /* Is there something to reclaim, and a reason to? */
 bool
 reclaim_wanted(const struct journal *j)
 {
-	if (!j->started || j->segment_count < 2)
+	if (j->segment_count < 2)
 		return false;
 	if (j->reclaim_backoff_ns && !j->external_bytes)
 		return false;
-	return segments_left(j) <= segments_reserve(j) || expired(j);
+	return segments_left(j) <= segments_reserve(j) ||
+	       j->segments[1].opened_ms + j->conf.retention_ms <= j->wall_ms;
 }
 
-static int
+static void
 begin(struct journal *j)
 {
 	struct segment *s = &j->segments[0];
 	uint64_t base;
 
 	if (!reclaim_wanted(j) || j->now_ns < j->reclaim_not_before_ns)
-		return 0;
+		return;
 	if (CANARY(RECYCLE_OUT_OF_ORDER) && j->segment_count > 3 && !s[0].busy && !s[1].busy) {
 		struct segment oldest = s[0];
 
@@ -63,13 +58,12 @@ begin(struct journal *j)
 	}
 	/* Only a segment whose successor is opened for certain. */
 	if (j->vouched_lsn <= segment_base(j, s->number + 1))
-		return 0;
+		return;
 	base = segment_base(j, s->number);
 	CHECK(s->end >= base, s->number);
 	scan_init(&j->reclaim_scan, s->number, base, s->end - base);
 	j->reclaim = RECLAIM_SCAN;
 	j->reclaim_copied = j->stats.bytes_copied;
-	return 0;
 }
 
 /* Most of what is kept, again and again while it is in the window: without decoding it. */
@@ -255,8 +249,8 @@ reclaim_advance(struct journal *j)
 	int err = 0;
 
 	if (j->reclaim == RECLAIM_IDLE)
-		err = begin(j);
-	if (!err && j->reclaim == RECLAIM_SCAN)
+		begin(j);
+	if (j->reclaim == RECLAIM_SCAN)
 		err = scan_some(j);
 	if (!err && j->reclaim == RECLAIM_COPIES && j->durable_lsn >= j->reclaim_goal)
 		err = journal_oldest(j);

@@ -169,8 +169,10 @@ follow(struct disk *disk, struct disk_file *f, struct scan *s, struct record_scr
 			continue;
 		}
 		if (records++ == 0) {
-			if (r.type != ENTRY_STATE || record_decode(&r, scratch, &e) ||
-			    !take_state(v, s, &e.state)) {
+			err = r.type == ENTRY_STATE ? record_decode(&r, scratch, &e) : ERR_CORRUPT;
+			if (err == ERR_NOMEM) /* it may be a good one */
+				return err;
+			if (err || !take_state(v, s, &e.state)) {
 				s->at = 0;
 				return 0;
 			}

@@ -16,6 +16,7 @@
 #include "base/hash.h"
 #include "journal/internal.h"
 #include "sim/disk_sim.h"
+#include "sim/memory_sim.h"
 #include "unit.h"
 
 #define ROWS 20000
@@ -50,6 +51,8 @@ struct world {
 	bool for_lack_of_disk; /* as told when it was full last */
 	size_t body_max;
 	bool copy_all;
+	uint32_t topics;     /* in the catalogue                                            */
+	uint64_t impossible; /* a half that the core does not believe                       */
 };
 
 static struct world *w;
@@ -132,6 +135,8 @@ on_recover(void *arg, const struct entry *e, struct place place)
 		const struct half *h = e->type == ENTRY_HALF ? &e->half.half : &e->copy.half;
 
 		same_half(h);
+		if (w->impossible == h->gid.lo)
+			return ERR_CORRUPT;
 		r = &w->rows[h->gid.lo];
 		ck_assert_msg(r->half != NOTHING, "half %llu was never sent",
 			      (unsigned long long)h->gid.lo);
@@ -152,13 +157,15 @@ on_recover(void *arg, const struct entry *e, struct place place)
 static void
 on_state(void *arg, struct entry_state *s)
 {
-	static struct entry_topic topic = { 0, { "orders", 6 }, 7, 0 };
+	static struct entry_topic topics[2000];
 
 	(void)arg;
 	memset(s, 0, sizeof(*s));
 	s->next_seq = w->next_in_journal;
-	s->topic_count = 1;
-	s->topics = &topic;
+	s->topic_count = w->topics;
+	s->topics = topics;
+	for (uint32_t i = 0; i < w->topics; i++)
+		topics[i] = (struct entry_topic){ i, STR("orders"), 7, 0 };
 }
 
 static void
@@ -254,6 +261,7 @@ make_world(uint64_t seed, uint64_t segment_bytes, uint64_t segments)
 	w->rng = seed * 7919;
 	w->body_max = segment_bytes / 16;
 	w->space = true;
+	w->topics = 1;
 }
 
 static void
@@ -1237,6 +1245,10 @@ whole_life(void)
 		err = settle();
 	if (!err && w->j->reclaim != RECLAIM_IDLE)
 		ck_abort_msg("still reclaiming");
+	/* the last words of a daemon that stops */
+	if (!err)
+		err = half_send();
+	err = err == ERR_FULL ? 0 : err;
 	return err ? err : journal_sync(w->j);
 }
 
@@ -1503,6 +1515,74 @@ START_TEST(more_cold_fetches_than_slots)
 }
 END_TEST
 
+/* All that the cache may hold is found there, and costs no read, however many pieces it is. */
+START_TEST(recent_bodies_are_read_from_memory)
+{
+	const struct half *h;
+
+	make_world(53, 4096, 300);
+	w->conf.cache_bytes = 4096 * 200;
+	must_open();
+	ck_assert_int_eq(work(600, 6, 0), 0);
+	ck_assert_int_eq(settle(), 0);
+	ck_assert_uint_gt(w->j->chunk_count, 70);
+	ck_assert_uint_lt(w->j->chunk_count, 200);
+	for (uint64_t s = 1; s < w->next_seq; s++) {
+		ck_assert_int_eq(journal_fetch(w->j, w->rows[s].place, s, &h), 0);
+		ck_assert_uint_eq(h->gid.lo, s);
+	}
+	ck_assert_uint_eq(journal_stats(w->j)->fetch_misses, 0);
+	/* and more files than a listing is made for at first are found again */
+	power_cut();
+	must_open();
+	end_world();
+}
+END_TEST
+
+/* Not where a record ends: damage, or our own mistake.  Nobody gets half a message, or two. */
+START_TEST(a_place_of_another_length_is_damage)
+{
+	const struct half *h;
+	struct place place;
+	bool cold = _i & 1;
+
+	make_world(54, 16384, 16);
+	w->conf.cache_bytes = 0;
+	must_open();
+	ck_assert_int_eq(work(60, 6, 0), 0);
+	ck_assert_int_eq(settle(), 0);
+	place = w->rows[cold ? 1 : w->next_seq - 2].place;
+	place.len += _i & 2 ? 1 : (uint32_t)-1;
+	if (cold) {
+		ck_assert_int_eq(journal_fetch(w->j, place, 1, &h), ERR_AGAIN);
+		ck_assert_int_eq(turn(), ERR_CORRUPT);
+	} else {
+		ck_assert_int_eq(journal_fetch(w->j, place, 1, &h), ERR_CORRUPT);
+		ck_assert_int_eq(turn(), ERR_CORRUPT);
+	}
+	end_world();
+}
+END_TEST
+
+/* A record whose place spans what memory has and what it has not comes from the disk, or not. */
+START_TEST(a_place_across_two_pieces_is_not_served)
+{
+	const struct half *h;
+	struct chunk *c;
+	struct place place;
+
+	make_world(55, 4096, 64);
+	w->conf.cache_bytes = 4096 * 60;
+	must_open();
+	ck_assert_int_eq(work(60, 6, 0), 0);
+	ck_assert_int_eq(settle(), 0);
+	c = w->j->chunks[w->j->chunk_count - 2];
+	place = (struct place){ c->lsn + c->used - 10, 100 };
+	ck_assert_int_ne(journal_fetch(w->j, place, 1, &h), 0);
+	end_world();
+}
+END_TEST
+
 /* A place that is none, or none of a half message any more, is told as such: it ends nothing. */
 START_TEST(fetches_of_what_is_not_there)
 {
@@ -1544,6 +1624,7 @@ END_TEST
 /* A user would lose: bodies, without a word, to somebody who removes a file of the journal. */
 START_TEST(a_segment_that_is_removed_is_missed)
 {
+	struct disk_file *file;
 	struct disk *d;
 	const struct half *h;
 	int err = 0;
@@ -1556,6 +1637,10 @@ START_TEST(a_segment_that_is_removed_is_missed)
 	ck_assert_uint_gt(journal_stats(w->j)->segments, FILES_OPEN_MAX + 2);
 	d = disk_sim_disk(w->sim);
 	ck_assert_int_eq(d->ops->remove(d, "00000000000000000001.seg"), 0);
+	if (_i) { /* or that of one which was made empty */
+		ck_assert_int_eq(d->ops->open(d, "00000000000000000001.seg", true, &file), 0);
+		d->ops->close(file);
+	}
 	/* the oldest files are closed when others are needed */
 	for (uint64_t s = w->next_seq - 1; s >= 1 && err == 0; s--) {
 		err = journal_fetch(w->j, w->rows[s].place, s, &h);
@@ -1614,6 +1699,15 @@ START_TEST(lazy_records_wait_and_others_do_not)
 	ck_assert(journal_deadline_ns(w->j) <= w->now);
 	ck_assert_int_eq(turn(), 0);
 	ck_assert_uint_eq(journal_stats(w->j)->syncs, syncs + 2);
+	/* one that takes an hour is counted, too */
+	disk_sim_knobs(w->sim)->sync_ns = 3600 * NS_PER_S;
+	ck_assert_int_eq(half_send(), 0);
+	ck_assert_int_eq(turn(), 0);
+	syncs = journal_stats(w->j)->syncs;
+	ck_assert_uint_eq(
+		journal_stats(w->j)
+			->sync_histogram[ARRAY_LEN(journal_stats(w->j)->sync_histogram) - 1],
+		1);
 	/* with slow syncs two wait for as many as were just answered, and not for ever */
 	disk_sim_knobs(w->sim)->sync_ns = 100 * NS_PER_MS;
 	ck_assert_int_eq(half_send(), 0);
@@ -1768,6 +1862,7 @@ START_TEST(the_dump_is_text_whatever_the_journal_holds)
 	uint32_t topic[6] = { 0 };
 	struct entry half = { .type = ENTRY_HALF };
 	struct entry parked = { .type = ENTRY_CHECKS, .checks = { 1, 3, 1, true } };
+	struct entry checked = { .type = ENTRY_CHECKS, .checks = { 1, 2, 1, false } };
 	struct entry audit = { .type = ENTRY_AUDIT,
 			       .audit = { .verb = STR("check"),
 					  .who = STR("a\"b\\c\n\x7f\x1b"),
@@ -1788,6 +1883,7 @@ START_TEST(the_dump_is_text_whatever_the_journal_holds)
 	half.half.half.key = str_from(long_text, 255);
 	half.half.topics = topic;
 	ck_assert_int_eq(journal_append(w->j, &half, &p), 0);
+	ck_assert_int_eq(journal_append(w->j, &checked, &p), 0);
 	ck_assert_int_eq(journal_append(w->j, &parked, &p), 0);
 	ck_assert_int_eq(journal_append(w->j, &audit, &p), 0);
 	ck_assert_int_eq(journal_sync(w->j), 0);
@@ -1795,7 +1891,7 @@ START_TEST(the_dump_is_text_whatever_the_journal_holds)
 	w->j = journal_free(w->j);
 	lines = 0;
 	ck_assert_int_eq(journal_dump(disk_sim_disk(w->sim), one_line, NULL, &w->fault), 0);
-	ck_assert_int_ge(lines, 4);
+	ck_assert_int_ge(lines, 5);
 	end_world();
 }
 END_TEST
@@ -1828,6 +1924,138 @@ START_TEST(the_tools_tell_a_disk_that_fails)
 		end_world();
 	}
 	buf_free(&out);
+}
+END_TEST
+
+/*
+ * What opens a segment has a bound.  Beyond it the daemon ends with a sentence, before it has
+ * written a segment that no start could read; and nothing that was answered is lost.
+ */
+START_TEST(a_catalogue_too_big_for_a_segment_ends_it)
+{
+	int err = 0;
+
+	make_world(70, 4096, 16);
+	if (_i == 0) { /* the very first */
+		w->topics = 2000;
+		ck_assert_int_eq(open_journal(), ERR_TOOBIG);
+		disk_sim_kill(w->sim);
+		w->topics = 1;
+		w->j = journal_free(w->j);
+		must_open();
+		end_world();
+		return;
+	}
+	must_open();
+	ck_assert_int_eq(work(20, 4, 0), 0);
+	ck_assert_int_eq(settle(), 0);
+	if (_i == 1) /* the next one */
+		for (w->topics = 2000; !err;)
+			err = work(1, 4, 0);
+	kill_process();
+	w->topics = 2000; /* and that of a start */
+	err = open_journal();
+	ck_assert_int_eq(err, ERR_TOOBIG);
+	w->j = journal_free(w->j);
+	disk_sim_kill(w->sim);
+	w->topics = 1;
+	must_open();
+	end_world();
+}
+END_TEST
+
+/* A record that is whole and cannot be: the sentence says which, and where. */
+START_TEST(what_the_core_does_not_believe_is_told)
+{
+	make_world(71, 16384, 16);
+	must_open();
+	ck_assert_int_eq(work(20, 4, 0), 0);
+	ck_assert_int_eq(settle(), 0);
+	kill_process();
+	w->impossible = 5;
+	ck_assert_int_eq(open_journal(), ERR_CORRUPT);
+	ck_assert_ptr_nonnull(strstr(w->fault.text, "half record"));
+	ck_assert_uint_eq(w->fault.lsn, w->rows[5].place.lsn);
+	disk_sim_kill(w->sim);
+	w->impossible = 0;
+	must_open();
+	end_world();
+}
+END_TEST
+
+/* Or somebody restores a backup over a journal that has nothing: it was memory that was missing. */
+START_TEST(memory_that_runs_out_is_no_damage)
+{
+	uint64_t refused = 0;
+
+	make_world(72, 16384, 16);
+	must_open();
+	ck_assert_int_eq(work(20, 4, 0), 0);
+	ck_assert_int_eq(settle(), 0);
+	for (uint64_t n = 1;; n++) {
+		int err;
+
+		kill_process();
+		memory_sim_fail(n, 1);
+		err = open_journal();
+		if (!memory_sim_struck()) {
+			memory_sim_fail(0, 0);
+			ck_assert_int_eq(err, 0);
+			break;
+		}
+		ck_assert_int_eq(err, ERR_NOMEM);
+		refused++;
+		disk_sim_kill(w->sim);
+		must_open();
+	}
+	ck_assert_uint_gt(refused, 0);
+	end_world();
+}
+END_TEST
+
+/* A user would lose: a tenth of a second, in the middle of the day, for a segment that goes. */
+START_TEST(a_big_segment_goes_piece_by_piece)
+{
+	uint64_t turns = 0, copied = 0;
+
+	make_world(73, 1 << 20, 6);
+	w->body_max = 20000;
+	w->copy_all = true;
+	must_open();
+	while (w->j->reclaim == RECLAIM_IDLE)
+		ck_assert_int_eq(work(1, 4, 0), 0);
+	while (w->j->reclaim == RECLAIM_SCAN) {
+		copied = journal_stats(w->j)->bytes_copied;
+		w->now += NS_PER_MS;
+		ck_assert_int_eq(journal_poll(w->j, w->now), 0);
+		ck_assert_int_eq(journal_persist(w->j, w->now, 1000000), 0);
+		ck_assert_uint_le(journal_stats(w->j)->bytes_copied - copied, RECLAIM_TURN + 20000);
+		turns++;
+		ck_assert(w->j->reclaim != RECLAIM_SCAN || journal_deadline_ns(w->j) <= w->now);
+	}
+	ck_assert_uint_ge(turns, 3);
+	end_world();
+}
+END_TEST
+
+/* A spare that somebody cut short is not begun as a segment; its space is not there. */
+START_TEST(spares_of_another_size_are_removed)
+{
+	struct disk_file *file;
+	struct disk *d;
+
+	make_world(74, 16384, 16);
+	must_open();
+	ck_assert_int_eq(work(20, 4, 0), 0);
+	ck_assert_int_eq(settle(), 0);
+	kill_process();
+	d = disk_sim_disk(w->sim);
+	ck_assert_int_eq(d->ops->open(d, "spare-000900.seg", true, &file), 0);
+	d->ops->close(file);
+	must_open();
+	ck_assert_int_eq(d->ops->open(d, "spare-000900.seg", false, &file), ERR_NOTFOUND);
+	ck_assert_uint_gt(w->j->spare_id, 900); /* nor is its number used again */
+	end_world();
 }
 END_TEST
 
@@ -1913,7 +2141,15 @@ main(void)
 	tcase_add_test(t, many_cold_fetches_find_their_slot);
 	tcase_add_test(t, more_cold_fetches_than_slots);
 	tcase_add_test(t, fetches_of_what_is_not_there);
-	tcase_add_test(t, a_segment_that_is_removed_is_missed);
+	tcase_add_loop_test(t, a_segment_that_is_removed_is_missed, 0, 2);
+	tcase_add_test(t, recent_bodies_are_read_from_memory);
+	tcase_add_loop_test(t, a_place_of_another_length_is_damage, 0, 4);
+	tcase_add_test(t, a_place_across_two_pieces_is_not_served);
+	tcase_add_loop_test(t, a_catalogue_too_big_for_a_segment_ends_it, 0, 3);
+	tcase_add_test(t, what_the_core_does_not_believe_is_told);
+	tcase_add_test(t, memory_that_runs_out_is_no_damage);
+	tcase_add_test(t, a_big_segment_goes_piece_by_piece);
+	tcase_add_test(t, spares_of_another_size_are_removed);
 	tcase_add_test(t, reclaim_stops_at_damage);
 	tcase_add_test(t, lazy_records_wait_and_others_do_not);
 	tcase_add_test(t, old_segments_leave_when_their_retention_is_over);

@@ -10,6 +10,7 @@
 #include "base/err.h"
 #include "journal/record.h"
 #include "remoting/limits.h"
+#include "sim/memory_sim.h"
 #include "unit.h"
 
 static uint64_t rng_state;
@@ -530,6 +531,88 @@ START_TEST(every_type_comes_back_as_it_went)
 }
 END_TEST
 
+/* What looks like an address and is none comes back letter for letter: it is in the audit trail. */
+START_TEST(what_is_nearly_an_address_stays_text)
+{
+	static const char *const texts[] = {
+		"",           "1",           "1.2.3.4",       "1.2.3.4:",      "1.2.3.4:5x",
+		"1.2.3.4:05", "1.2.3.4.5",   "1.2.3:4",       "1:2:3:4:5",     "1.2.3.4:123456",
+		"1.2.3.4:-1", "256.1.1.1:1", "1.2.3.4:65536", "1.2.3.4:65535", "0.0.0.0:0",
+		"1.2.3./:5",  "1..3.4:5",    "10000.2.3.4:5", "1.2.3.4;5",
+	};
+
+	for (size_t i = 0; i < ARRAY_LEN(texts); i++) {
+		struct entry e = { .type = ENTRY_DECISION }, back;
+		struct record r;
+		uint8_t *p;
+		size_t len;
+
+		e.decision.decision =
+			(struct decision){ TXN_ROLLED_BACK, ORIGIN_OPERATOR, 1, str_of(texts[i]) };
+		len = seal(&e, &p, 1, 1);
+		ck_assert_int_eq(record_open(str_from(p, len), 1, 1, &r), 0);
+		ck_assert_int_eq(record_decode(&r, &scratch, &back), 0);
+		ck_assert_msg(str_eq(back.decision.decision.who, str_of(texts[i])), "%s", texts[i]);
+		mem_free(p);
+	}
+}
+END_TEST
+
+/* Memory that runs out is not damage: whoever is told so tries again, and restores no backup. */
+START_TEST(no_memory_is_not_malformed)
+{
+	static uint64_t done[100];
+	struct entry e[2] = { { .type = ENTRY_PUBLISHED,
+				.published = { 1, 2, 3, ARRAY_LEN(done), done } },
+			      { .type = ENTRY_STATE } };
+
+	for (size_t i = 0; i < ARRAY_LEN(done); i++)
+		done[i] = 3 + i;
+	for (size_t i = 0; i < ARRAY_LEN(state_topics); i++)
+		state_topics[i] = (struct entry_topic){ (uint32_t)i, STR("t"), 1, 0 };
+	e[1].state.topic_count = ARRAY_LEN(state_topics);
+	e[1].state.topics = state_topics;
+	e[1].state.lane_count = ARRAY_LEN(state_lanes);
+	e[1].state.lanes = state_lanes;
+	for (size_t i = 0; i < ARRAY_LEN(e); i++) {
+		struct record_scratch fresh = { 0 };
+		struct entry back;
+		struct record r;
+		uint8_t *p;
+		size_t len = seal(&e[i], &p, 1, 1);
+
+		ck_assert_int_eq(record_open(str_from(p, len), 1, 1, &r), 0);
+		for (uint64_t n = 1; n <= i + 1; n++) {
+			memory_sim_fail(n, 1);
+			ck_assert_int_eq(record_decode(&r, &fresh, &back), ERR_NOMEM);
+			ck_assert(memory_sim_struck());
+			record_scratch_done(&fresh);
+		}
+		memory_sim_fail(0, 0);
+		ck_assert_int_eq(record_decode(&r, &fresh, &back), 0);
+		same(&e[i], &back);
+		record_scratch_done(&fresh);
+		mem_free(p);
+	}
+}
+END_TEST
+
+/* Reclaim asks a stub for its number alone: one that is cut short has none. */
+START_TEST(a_stub_cut_short_has_no_number)
+{
+	struct entry e = random_entry(ENTRY_STUB);
+	struct record r;
+	uint64_t seq;
+	uint8_t *p;
+	size_t len = seal(&e, &p, 1, 1);
+
+	ck_assert_int_eq(record_open(str_from(p, len), 1, 1, &r), 0);
+	r.body.n = 9;
+	ck_assert_int_eq(record_stub_seq(&r, &seq), ERR_MALFORMED);
+	mem_free(p);
+}
+END_TEST
+
 /* A user would lose: the truth, to a disk that flips a bit or writes to the wrong place. */
 START_TEST(a_flipped_bit_or_another_place_is_found)
 {
@@ -686,6 +769,9 @@ main(void)
 	TCase *t = unit_case("record", setup, NULL);
 
 	tcase_add_loop_test(t, every_type_comes_back_as_it_went, ENTRY_STATE, ENTRY_CLUSTER + 1);
+	tcase_add_test(t, what_is_nearly_an_address_stays_text);
+	tcase_add_test(t, no_memory_is_not_malformed);
+	tcase_add_test(t, a_stub_cut_short_has_no_number);
 	tcase_add_test(t, a_flipped_bit_or_another_place_is_found);
 	tcase_add_test(t, hostile_bodies_are_refused_and_nothing_is_overrun);
 	tcase_add_test(t, a_group_header_is_of_one_place_only);
