@@ -187,6 +187,7 @@ core_pend(struct core *c, struct pending *p, struct place place)
 void
 core_durable(struct core *c, uint64_t lsn)
 {
+	CHECK(c->started, lsn);
 	while (c->pending_first < c->pending_end) {
 		struct pending p = c->pending[c->pending_first & (c->pending_cap - 1)];
 
@@ -196,8 +197,7 @@ core_durable(struct core *c, uint64_t lsn)
 		pending_run(c, &p);
 	}
 	core_marked(c);
-	if (c->started)
-		core_pump(c);
+	core_pump(c);
 }
 
 /* ---- rows ------------------------------------------------------------------------------------ */
@@ -268,12 +268,9 @@ core_forget(struct core *c, uint32_t index)
 	struct row *row = core_row(c, index);
 	uint32_t group = row->group;
 
-	CHECK(!row_undecided(row), row->txn.seq);
-	CHECK(!(row->flags & ROW_WAITED), row->txn.seq);
-	if (row->flags & ROW_FINAL) {
-		row_list_del(&c->table, &c->history, index);
-		row_clear(row, ROW_FINAL);
-	}
+	CHECK((row->flags & ROW_FINAL) && !(row->flags & ROW_WAITED), row->txn.seq);
+	row_list_del(&c->table, &c->history, index);
+	row_clear(row, ROW_FINAL);
 	c->stats.rows[row->txn.state]--;
 	c->groups.groups[group].rows--;
 	table_del(&c->table, index);
@@ -496,8 +493,10 @@ core_fetched(struct core *c, uint64_t token, int err, const struct half *half)
 
 	if (err)
 		half = NULL;
-	if ((token & FETCH_KINDS) == FETCH_LANE)
+	if ((token & FETCH_KINDS) == FETCH_LANE) {
 		core_lane_fetched(c, (uint32_t)which, half);
-	else if ((token & FETCH_KINDS) == FETCH_CHECK)
-		core_check_fetched(c, which, half);
+		return;
+	}
+	CHECK((token & FETCH_KINDS) == FETCH_CHECK, token);
+	core_check_fetched(c, which, half);
 }

@@ -222,8 +222,7 @@ core_check_written(struct core *c, uint64_t seq, uint64_t peer)
 	if ((row->flags & ROW_PENDING) || generation != row->txn.generation)
 		return;
 	step = txn_step(&row->txn, TXN_CHECKED, c->now_ns, &c->conf.policy);
-	if (step.verdict != TXN_LAZY)
-		return;
+	CHECK(step.verdict == TXN_LAZY, seq);
 	core_untime(c, index);
 	core_apply(c, index, &step, TXN_CHECKED);
 	core_time(c, index);

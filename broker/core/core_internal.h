@@ -300,8 +300,6 @@ uint64_t *core_n_scratch(struct core *c, uint32_t count);
 
 /* ---- core_request.c -------------------------------------------------------------------------- */
 
-/* N bytes until the end of core_decide(), which resets it. */
-void *core_arena(struct core *c, size_t n);
 void core_arena_reset(struct core *c);
 void core_arena_done(struct core *c);
 /* Copies the request to wait; answers BUSY when there is no room. */

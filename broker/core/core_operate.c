@@ -128,8 +128,6 @@ operate_decide(struct core *c, const struct operation *op, uint32_t index)
 static bool
 all_settled(const struct core *c, const struct row *row)
 {
-	if (!(row->flags & ROW_PARTS))
-		return true;
 	for (uint32_t p = row->parts; p != PART_NONE; p = table_part(&c->table, p)->next) {
 		uint8_t state = table_part(&c->table, p)->state;
 

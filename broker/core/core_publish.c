@@ -30,10 +30,9 @@ core_push(struct core *c, uint32_t index)
 	for (uint32_t p = row->parts; p != PART_NONE; p = table_part(&c->table, p)->next) {
 		const struct part_node *part = table_part(&c->table, p);
 
+		CHECK(part->state == PART_OWED, row->txn.seq);
 		item.n = part->n;
-		item.again = part->state == PART_RETRIED;
-		if (part->state == PART_OWED || part->state == PART_RETRIED)
-			lanes_push(&c->lanes, core_lane(c, part->topic, part->partition), &item);
+		lanes_push(&c->lanes, core_lane(c, part->topic, part->partition), &item);
 		item.index++;
 	}
 }
@@ -117,12 +116,9 @@ send_item(struct core *c, uint32_t number, const struct lane_item *item, const s
 	CHECK(item->index < half->count && half->gid.lo == row->txn.seq, row->txn.seq);
 	err = c->ports.publish(c->arg, &p);
 	if (err) {
+		CHECK(err == ERR_AGAIN, row->txn.seq);
 		flight_free(c, i);
-		if (err == ERR_AGAIN)
-			c->sink_full = true;
-		else
-			lanes_untaken(&c->lanes, number, err, c->now_ns);
-		lane_watch(c, number, false);
+		c->sink_full = true;
 		return false;
 	}
 	f->lane = number;
@@ -155,14 +151,14 @@ pump_lane(struct core *c, uint32_t number)
 			lanes_unready(&c->lanes);
 			return;
 		}
-		if (err) /* the journal has said so to the loop; the lane must not spin meanwhile */
+		if (err) { /* the journal has told the loop; the lane must not spin meanwhile */
 			lanes_untaken(&c->lanes, number, err, c->now_ns);
-		if (err || !send_item(c, number, &item, half)) {
 			lane_watch(c, number, false);
-			if (!c->sink_full)
-				lanes_unready(&c->lanes);
+			lanes_unready(&c->lanes);
 			return;
 		}
+		if (!send_item(c, number, &item, half))
+			return;
 	}
 	lanes_rotate(&c->lanes);
 }

@@ -11,27 +11,26 @@
 struct arena_block {
 	struct arena_block *next;
 	size_t used;
-	size_t size;
 	_Alignas(16) char bytes[];
 };
 
 /* ---- requests of this turn ------------------------------------------------------------------- */
 
-#define ARENA_BLOCK (64u << 10)
+#define ARENA_BLOCK (64u << 10) /* more than any one thing: the messages of a half-send */
 
-void *
-core_arena(struct core *c, size_t n)
+/* N bytes until the end of core_decide(), which resets it. */
+static void *
+arena_take(struct core *c, size_t n)
 {
 	struct arena *a = &c->arena;
 
 	n = (n + 15) & ~(size_t)15;
-	while (a->now && a->now->size - a->now->used < n && a->now->next)
+	CHECK(n <= ARENA_BLOCK, n);
+	if (a->now && ARENA_BLOCK - a->now->used < n && a->now->next)
 		a->now = a->now->next;
-	if (!a->now || a->now->size - a->now->used < n) {
-		size_t size = n > ARENA_BLOCK ? n : ARENA_BLOCK;
-		struct arena_block *b = mem_alloc(sizeof(*b) + size);
+	if (!a->now || ARENA_BLOCK - a->now->used < n) {
+		struct arena_block *b = mem_alloc(sizeof(*b) + ARENA_BLOCK);
 
-		b->size = size;
 		if (a->now)
 			a->now->next = b;
 		else
@@ -52,25 +51,13 @@ core_arena_done(struct core *c)
 	c->arena = (struct arena){ NULL, NULL };
 }
 
-/* Keeps the ordinary blocks for the next turn, gives the huge ones back. */
+/* Keeps the blocks for the next turn. */
 void
 core_arena_reset(struct core *c)
 {
-	struct arena *a = &c->arena;
-	struct arena_block **link = &a->first;
-
-	while (*link) {
-		struct arena_block *b = *link;
-
-		if (b->size > ARENA_BLOCK) {
-			*link = b->next;
-			mem_free(b);
-			continue;
-		}
+	for (struct arena_block *b = c->arena.first; b; b = b->next)
 		b->used = 0;
-		link = &b->next;
-	}
-	a->now = a->first;
+	c->arena.now = c->arena.first;
 }
 
 static struct str
@@ -82,7 +69,7 @@ arena_str(struct core *c, struct str s, size_t max)
 		s.n = max;
 	if (s.n == 0)
 		return s.p ? STR("") : STR_NONE;
-	p = core_arena(c, s.n);
+	p = arena_take(c, s.n);
 	memcpy(p, s.p, s.n);
 	return str_from(p, s.n);
 }
@@ -111,7 +98,7 @@ core_half_send(struct core *c, const struct half_request *r)
 	copy->key_hash = core_key_hash(c, r->half.group, r->half.key);
 	table_prefetch_key(&c->table, copy->key_hash);
 	if (r->half.count <= LIMIT_MESSAGES) {
-		struct message *messages = core_arena(c, size);
+		struct message *messages = arena_take(c, size);
 
 		memcpy(messages, r->half.messages, size);
 		copy->half.messages = messages;

@@ -283,7 +283,7 @@ history_oldest(const struct core *c, uint64_t keep_ms, bool pressed)
 	if (c->history.head == ROW_NONE)
 		return ROW_NONE;
 	row = core_row(c, c->history.head);
-	if ((row->flags & (ROW_PENDING | ROW_WAITED)) || !core_passed(c, row, true))
+	if (!core_passed(c, row, true))
 		return ROW_NONE;
 	in_window = pressed ? core_lately(c, row) : core_in_window(c, row);
 	if (in_window && !CANARY(KEY_FORGOTTEN_IN_WINDOW))

@@ -22,8 +22,9 @@ struct lane_chunk {
 void
 lanes_init(struct lanes *l, uint32_t window, int64_t backoff_ns, int64_t backoff_max_ns)
 {
+	CHECK(window > 0, 0);
 	*l = (struct lanes){
-		.window = window ? window : 1,
+		.window = window,
 		.backoff_ns = backoff_ns,
 		.backoff_max_ns = backoff_max_ns,
 		.ready_head = NIL,
@@ -259,8 +260,8 @@ window_advance(struct lane *lane)
 	while (lane->first < lane->end && slot_at(lane, lane->first)->settled) {
 		const struct lane_item *item = &slot_at(lane, lane->first)->item;
 
-		if (!item->again && item->n >= lane->low)
-			lane->low = item->n + 1;
+		if (!item->again)
+			lane->low = max_u64(lane->low, item->n + 1);
 		lane->first++;
 	}
 	if (lane->next < lane->first)

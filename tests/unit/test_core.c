@@ -820,6 +820,35 @@ START_TEST(one_refused_message_of_two_is_retried_alone)
 }
 END_TEST
 
+/* Given up is what Kafka refused; what it took stays published. */
+START_TEST(one_refused_message_of_two_is_given_up)
+{
+	struct answer a;
+	struct row_view v;
+
+	open_with_topic();
+	fake_topic(&f, "u", 1);
+	a = begin_two();
+	fake_decided(&f, &a, VERDICT_COMMIT);
+	refuse(REPORT_REFUSED);
+	ack(1);
+	fake_turn(&f);
+	refuse(REPORT_REFUSED);
+	fake_turn(&f);
+	operate(VERB_DISCARD, a.gid);
+	ck_assert_int_eq(fake_last(&f)->code, ANSWER_OK);
+	v = fake_view(&f, a.gid);
+	ck_assert_int_eq(v.state, TXN_DISCARDED);
+	ck_assert_uint_eq(v.published, 1);
+	fake_crash(&f, 0);
+	ck_assert_int_eq(fake_view(&f, a.gid).state, TXN_DISCARDED);
+	fake_turn(&f);
+	ck_assert_uint_eq(f.publish_count, 0);
+	operate(VERB_DISCARD, a.gid); /* who asks again is not told that it failed */
+	ck_assert_int_eq(fake_last(&f)->code, ANSWER_OK);
+}
+END_TEST
+
 /* ---- crashes and reclaim --------------------------------------------------------------------- */
 
 START_TEST(a_crash_loses_nothing_that_was_answered)
@@ -1023,6 +1052,43 @@ START_TEST(what_people_do_is_journaled_with_their_reason)
 }
 END_TEST
 
+/* A gid of nobody's, or of another shard, is none; and too much is not cut off in silence. */
+START_TEST(what_people_mistype_changes_nothing)
+{
+	static char reason[LIMIT_REASON_BYTES + 1];
+	struct operation op = { .to = { 8, 8 }, .verb = VERB_COMMIT, .who = STR("ann") };
+	struct answer a;
+
+	open_with_topic();
+	a = fake_begin(&f, 1, "a", "hello");
+	operate(VERB_COMMIT, gid_make(f.wall_ms, 0, a.gid.lo + 1));
+	ck_assert_int_eq(fake_last(&f)->code, ANSWER_NOT_FOUND);
+	operate(VERB_COMMIT, gid_make(f.wall_ms, 7, a.gid.lo));
+	ck_assert_int_eq(fake_last(&f)->code, ANSWER_NOT_FOUND);
+	memset(reason, 'x', sizeof(reason));
+	op.gid = a.gid;
+	op.reason = str_from(reason, sizeof(reason));
+	core_operate(f.core, &op);
+	fake_turn(&f);
+	ck_assert_int_eq(fake_last(&f)->code, ANSWER_REFUSED);
+	ck_assert_int_eq(fake_view(&f, a.gid).state, TXN_PREPARED);
+	op.reason.n--;
+	core_operate(f.core, &op);
+	fake_turn(&f);
+	ck_assert_int_eq(fake_last(&f)->code, ANSWER_OK);
+	/* what two people decide in one turn waits for the first, and is told how that ended */
+	a = fake_begin(&f, 1, "b", "hello");
+	op.gid = a.gid;
+	op.verb = VERB_ROLLBACK;
+	core_operate(f.core, &op);
+	core_operate(f.core, &op);
+	fake_turn(&f);
+	fake_turn(&f);
+	ck_assert_int_eq(fake_last(&f)->code, ANSWER_OK);
+	ck_assert_uint_eq(core_stats(f.core)->decisions[1][ORIGIN_OPERATOR], 1);
+}
+END_TEST
+
 START_TEST(a_check_by_hand_asks_now)
 {
 	struct answer a;
@@ -1127,6 +1193,115 @@ START_TEST(a_timeline_tells_a_life)
 }
 END_TEST
 
+/* Whose immunity ends after the end of time is not asked about at its beginning. */
+START_TEST(an_endless_immunity_stays_so)
+{
+	struct answer a;
+
+	open_with_topic();
+	f.conf.policy.immunity_ns = INT64_MAX;
+	fake_crash(&f, 0);
+	core_join(f.core, 1, STR("g"));
+	a = fake_begin(&f, 1, "k", "x");
+	fake_send(&f, 1, "k", "x");
+	f.now_ns += NS_PER_S;
+	core_clock(f.core, f.now_ns, f.wall_ms);
+	fake_sync(&f); /* the disk took a second */
+	ck_assert_uint_eq(fake_view(&f, a.gid).generation, 1);
+	for (int i = 0; i < 3; i++)
+		fake_pass(&f, 3600 * NS_PER_S);
+	ck_assert_uint_eq(f.check_count, 0);
+	ck_assert_int_eq(fake_view(&f, a.gid).state, TXN_PREPARED);
+}
+END_TEST
+
+/* Several messages of one plain send: numbered in their order, lane by lane. */
+START_TEST(plain_messages_to_one_lane_keep_their_order)
+{
+	struct message m[4] = { fake_message("t", "1"), fake_message("u", "2"),
+				fake_message("t", "3"), fake_message("u", "4") };
+	struct half_request r = {
+		.to = { 1, 1 },
+		.plain = true,
+		.half = { .group = STR("g"), .key = STR("p"), .count = 4, .messages = m },
+	};
+
+	open_with_topic();
+	fake_topic(&f, "u", 2);
+	m[1].partition = 1; /* and the last to the other partition of the same topic */
+	core_half_send(f.core, &r);
+	fake_turn(&f);
+	ck_assert_int_eq(fake_last(&f)->code, ANSWER_OK);
+	for (int life = 0; life < 2; life++) {
+		uint64_t n[4] = { 0 };
+
+		ck_assert_uint_eq(f.publish_count, 4);
+		for (uint32_t i = 0; i < 4; i++)
+			n[f.published[i].index] = f.published[i].n;
+		ck_assert(n[0] == 1 && n[1] == 1 && n[2] == 2 && n[3] == 1);
+		fake_crash(&f, 0); /* the journal says the same */
+		fake_turn(&f);
+	}
+}
+END_TEST
+
+/* A slow sync, and a crowd: each is answered once it is durable, and not before. */
+START_TEST(a_thousand_answers_wait_for_one_sync)
+{
+	struct answer first;
+	char key[16];
+
+	open_with_topic();
+	first = fake_begin(&f, 1, "first", "x");
+	f.answer_count = 0;
+	for (int i = 0; i < 1500; i++) {
+		snprintf(key, sizeof(key), "k%d", i);
+		fake_send(&f, 1, key, "x");
+	}
+	ck_assert_uint_eq(f.answer_count, 0);
+	fake_sync(&f);
+	ck_assert_uint_eq(f.answer_count, 1500);
+	for (uint32_t i = 0; i < 1500; i++) {
+		ck_assert_int_eq(f.answers[i].a.code, ANSWER_OK);
+		ck_assert_uint_eq(f.answers[i].a.gid.lo, first.gid.lo + 1 + i);
+	}
+}
+END_TEST
+
+/* After a pause more is due than one turn looks at: the next one goes on at once. */
+START_TEST(more_is_due_than_one_turn_looks_at)
+{
+	enum { MANY = 8192 + 100 };
+	struct message m = fake_message("t", "x");
+	struct entry e = { .type = ENTRY_HALF };
+	uint32_t topic = 0;
+
+	open_with_topic();
+	f.core = core_free(f.core);
+	f.core = core_new(&f.conf, &fake_ports, &f);
+	for (uint32_t i = f.first; i < f.count; i++)
+		ck_assert_int_eq(core_recover(f.core, &f.log[i], (struct place){ i * 100, 100 }),
+				 0);
+	m.partition = 0;
+	e.half.topics = &topic;
+	for (uint32_t i = 1; i <= MANY; i++) {
+		e.half.half = (struct half){ .gid = gid_make(f.wall_ms, 0, i),
+					     .arrived_ms = f.wall_ms,
+					     .group = STR("g"),
+					     .count = 1,
+					     .messages = &m };
+		ck_assert_int_eq(core_recover(f.core, &e, (struct place){ 100 * i, 100 }), 0);
+	}
+	core_start(f.core, f.now_ns, f.wall_ms);
+	f.now_ns += 100 * NS_PER_S;
+	fake_turn(&f);
+	ck_assert_int_le(core_next_due_ns(f.core), f.now_ns);
+	fake_turn(&f);
+	ck_assert_int_gt(core_next_due_ns(f.core), f.now_ns); /* nobody is there to be asked */
+	ck_assert_uint_eq(core_stats(f.core)->rows[TXN_PREPARED], MANY);
+}
+END_TEST
+
 /* Under a flood of half-sends a decision is not left waiting. */
 START_TEST(beyond_a_turns_bytes_half_sends_wait_and_decisions_do_not)
 {
@@ -1145,15 +1320,18 @@ START_TEST(beyond_a_turns_bytes_half_sends_wait_and_decisions_do_not)
 	m.plain_bytes = sizeof(body);
 	for (int i = 0; i < 20; i++)
 		core_half_send(f.core, &r);
+	/* one that can never be is not kept for later */
+	r.half.count = LIMIT_MESSAGES + 1;
+	core_half_send(f.core, &r);
 	fake_end(&f, &a, a.token, VERDICT_COMMIT, false);
 	fake_turn(&f);
 	ck_assert_uint_gt(core_stats(f.core)->deferred, 0);
-	ck_assert_uint_lt(f.answer_count, 12);
+	ck_assert_uint_lt(f.answer_count, 13);
 	ck_assert_int_le(core_next_due_ns(f.core), f.now_ns);
 	ck_assert_uint_eq(f.publish_count, 1);
 	fake_turn(&f);
 	fake_turn(&f);
-	ck_assert_uint_eq(f.answer_count, 21);
+	ck_assert_uint_eq(f.answer_count, 22);
 	ck_assert_uint_eq(core_stats(f.core)->deferred, 0);
 }
 END_TEST
@@ -1245,11 +1423,15 @@ UNIT("core", nothing_is_answered_before_it_is_durable, a_rolled_back_message_nev
      a_crash_publishes_again_what_was_not_marked_and_only_that,
      kafkas_queue_being_full_stops_and_resumes, cold_bodies_keep_the_order,
      another_cluster_gets_nothing, one_refused_message_of_two_is_retried_alone,
-     a_crash_loses_nothing_that_was_answered, reclaim_copies_what_is_owed_and_forgets_the_rest,
+     one_refused_message_of_two_is_given_up, a_crash_loses_nothing_that_was_answered,
+     reclaim_copies_what_is_owed_and_forgets_the_rest,
      a_copy_carries_the_decision_that_is_not_durable_yet, a_mark_in_memory_frees_nothing,
      recovery_of_records_that_come_twice, after_a_restart_checks_come_within_one_gap,
-     what_people_do_is_journaled_with_their_reason, a_check_by_hand_asks_now,
-     lists_page_through_everything_once, the_watermark_never_passes_an_undecided_transaction,
+     what_people_do_is_journaled_with_their_reason, what_people_mistype_changes_nothing,
+     a_check_by_hand_asks_now, an_endless_immunity_stays_so,
+     plain_messages_to_one_lane_keep_their_order, a_thousand_answers_wait_for_one_sync,
+     more_is_due_than_one_turn_looks_at, lists_page_through_everything_once,
+     the_watermark_never_passes_an_undecided_transaction,
      a_journal_with_more_groups_than_memory_is_read,
      the_catalogue_stays_within_what_a_segment_can_open_with, a_timeline_tells_a_life,
      beyond_a_turns_bytes_half_sends_wait_and_decisions_do_not);

@@ -150,6 +150,28 @@ START_TEST(a_refusal_is_confirmed_alone_and_in_order)
 }
 END_TEST
 
+/* One is refused on the way to another's confirmation: that one is still confirmed alone. */
+START_TEST(two_refusals_are_confirmed_one_by_one)
+{
+	open_lane(10);
+	push(3);
+	ck_assert_str_eq(sent(), "1 2 3 ");
+	report(1, REPORT_REFUSED, 0);
+	report(0, REPORT_UNKNOWN, 0);
+	report(2, REPORT_UNKNOWN, 0);
+	ck_assert_str_eq(sent(), "1 ");
+	ck_assert_int_eq(report(0, REPORT_REFUSED, 0), LANE_REFUSE);
+	lanes_refused(&lanes, lane, 0);
+	ck_assert_str_eq(sent(), "2 ");
+	ck_assert_int_eq(report(1, REPORT_REFUSED, 0), LANE_REFUSE);
+	lanes_refused(&lanes, lane, 1);
+	ck_assert_str_eq(sent(), "3 ");
+	report(2, REPORT_ACKED, 0);
+	ck_assert_uint_eq(lanes_at(&lanes, lane)->low, 4);
+	ck_assert_uint_eq(lanes.pending, 0);
+}
+END_TEST
+
 /* POSSIBLY_PERSISTED and its like must never make a message undeliverable. */
 START_TEST(refused_once_and_unknown_alone_is_no_refusal)
 {
@@ -204,5 +226,6 @@ END_TEST
 UNIT("lanes", a_window_of_messages_is_on_its_way, a_frozen_lane_names_the_first_failure,
      after_any_failure_nothing_is_sent_until_all_is_heard,
      backoff_doubles_up_to_its_bound_and_a_success_resets_it,
-     a_refusal_is_confirmed_alone_and_in_order, refused_once_and_unknown_alone_is_no_refusal,
-     a_retried_message_does_not_move_the_watermark, a_long_backlog_keeps_its_order);
+     a_refusal_is_confirmed_alone_and_in_order, two_refusals_are_confirmed_one_by_one,
+     refused_once_and_unknown_alone_is_no_refusal, a_retried_message_does_not_move_the_watermark,
+     a_long_backlog_keeps_its_order);

@@ -4,6 +4,7 @@
  */
 
 #include "core/table.h"
+#include "alike.h"
 #include "unit.h"
 
 static struct table table;
@@ -132,6 +133,85 @@ START_TEST(a_walk_stops_when_its_budget_is_spent)
 }
 END_TEST
 
+/* Two transactions whose numbers look alike to the map are told apart. */
+START_TEST(rows_that_look_alike_are_not_mixed_up)
+{
+	uint64_t seq[2];
+	uint32_t row[2];
+
+	alike_find(hash_u64, 4096, seq); /* in spans of their own: found through the map */
+	for (int i = 0; i < 2; i++)
+		row[i] = table_add(&table, seq[i]);
+	for (int i = 0; i < 2; i++) {
+		ck_assert_uint_eq(table_find(&table, seq[i]), row[i]);
+		table_prefetch_row(&table, seq[i]);
+		table_prefetch_row(&table, seq[i] + 1);
+	}
+	table_del(&table, row[0]);
+	ck_assert_uint_eq(table_find(&table, seq[0]), ROW_NONE);
+	ck_assert_uint_eq(table_find(&table, seq[1]), row[1]);
+}
+END_TEST
+
+/*
+ * A daemon that lives for years: each of a thousand old transactions keeps a place of its own among
+ * millions that went.  What is left of those places must not stay, nor hide the living.
+ */
+START_TEST(places_of_those_that_went_are_given_back)
+{
+	const uint64_t many = 300, gap = 1 << TABLE_SPAN_BITS;
+
+	for (uint64_t i = 1; i <= many; i++)
+		table_add(&table, i * gap);
+	for (uint64_t i = 1; i <= many; i++)
+		if (i % 10)
+			table_del(&table, table_find(&table, i * gap));
+	ck_assert_uint_lt(table.span_count, many);
+	for (uint64_t i = 1; i <= many; i++) {
+		uint32_t row = table_find(&table, i * gap);
+
+		ck_assert_int_eq(row == ROW_NONE, i % 10 != 0);
+		ck_assert_uint_eq(table_find(&table, i * gap + 1), ROW_NONE);
+	}
+	/* Several of the newest are missing: the guess where one lies is wrong, not the search. */
+	table_add(&table, (many + 50) * gap);
+	for (uint64_t i = 10; i <= many; i += 10)
+		ck_assert_uint_ne(table_find(&table, i * gap), ROW_NONE);
+}
+END_TEST
+
+/* A key that a row has already, or one without a key: nothing changes. */
+START_TEST(a_key_is_taken_once)
+{
+	uint32_t keyed = table_add(&table, 1), bare = table_add(&table, 2);
+
+	table_row(&table, keyed)->key_hash = 77;
+	table_key(&table, keyed);
+	table_key(&table, keyed);
+	table_key(&table, bare);
+	ck_assert_uint_eq(table_find_key(&table, 77), keyed);
+	table_del(&table, keyed);
+	ck_assert_uint_eq(table_find_key(&table, 77), ROW_NONE);
+}
+END_TEST
+
+/* From above everything, and from between two that are far apart. */
+START_TEST(a_walk_down_begins_anywhere)
+{
+	uint32_t budget = 100000;
+	uint64_t at = 0;
+
+	table_add(&table, 5000);
+	table_add(&table, 50000);
+	ck_assert_uint_eq(table_walk(&table, 100, true, &budget, &at), ROW_NONE);
+	ck_assert_uint_eq(at, 0);
+	ck_assert_uint_ne(table_walk(&table, 30000, true, &budget, &at), ROW_NONE);
+	ck_assert_uint_eq(at, 5000);
+	ck_assert_uint_ne(table_walk(&table, 50001, true, &budget, &at), ROW_NONE);
+	ck_assert_uint_eq(at, 50000);
+}
+END_TEST
+
 START_TEST(parts_are_a_chain_and_come_back)
 {
 	uint32_t row = table_add(&table, 1);
@@ -174,4 +254,6 @@ END_TEST
 UNIT_WITH("table", setup, teardown, rows_are_found_until_they_are_forgotten,
 	  a_key_leads_to_the_newest_only, a_walk_sees_each_once_in_order,
 	  a_search_for_undecided_skips_the_decided, a_walk_stops_when_its_budget_is_spent,
-	  parts_are_a_chain_and_come_back, a_list_loses_nobody);
+	  rows_that_look_alike_are_not_mixed_up, places_of_those_that_went_are_given_back,
+	  a_key_is_taken_once, a_walk_down_begins_anywhere, parts_are_a_chain_and_come_back,
+	  a_list_loses_nobody);

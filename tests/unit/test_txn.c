@@ -167,6 +167,12 @@ START_TEST(the_end_of_time_is_no_wrap)
 	struct txn_step step = txn_step(&t, TXN_TIMER, INT64_MAX - 1, &policy);
 
 	ck_assert_int_gt(step.next.due_ns, 0);
+	/* nor is its beginning "no timer", nor the last count of checks the first */
+	step = txn_step(&t, TXN_CHECKED, -policy.interval_ns, &policy);
+	ck_assert_int_ne(step.next.due_ns, 0);
+	t = txn_in(TXN_PARKED, UINT32_MAX);
+	step = txn_step(&t, TXN_CHECKED, 1000, &policy);
+	ck_assert_uint_eq(step.next.checks, UINT32_MAX);
 }
 END_TEST
 
