@@ -294,7 +294,8 @@ request(struct reader *r)
 		return false;
 	method = str_from(line.p, (size_t)(space - line.p));
 	target = str_from(space + 1, (size_t)(last - space) - 1);
-	/* libmicrohttpd hands it on as a C string, and does not say what is behind a NUL. */
+	/* libmicrohttpd hands them on as C strings, and does not say what is behind a NUL. */
+	method.n = strnlen(method.p, method.n);
 	target.n = strnlen(target.p, target.n);
 	http10 = line.p + line.n - last == 9 && memcmp(last + 1, "HTTP/1.0", 8) == 0;
 	/* An odd method is refused and does not change where the request ends. */
