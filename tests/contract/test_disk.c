@@ -4,7 +4,6 @@
  * A user would lose: every proof that the simulator gives, if the disk in it behaved better than
  * the one under the daemon.
  */
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
@@ -18,7 +17,9 @@
 #include "base/base.h"
 #include "base/err.h"
 #include "journal/journal.h"
+#include "contract/threads_fail.h"
 #include "sim/disk_sim.h"
+#include "unit/folder.h"
 #include "unit/unit.h"
 
 enum kind { SIM, SIM_SLOW, POSIX_INLINE, POSIX_THREADS, KINDS };
@@ -26,7 +27,24 @@ enum kind { SIM, SIM_SLOW, POSIX_INLINE, POSIX_THREADS, KINDS };
 static enum kind kind;
 static struct disk *d;
 static struct disk_sim *sim;
-static char directory[64];
+static char directory[128];
+
+/* What fdatasync() says next, 0 being what it says by itself; the linker leads its calls here. */
+static int sync_fails;
+
+int __real_fdatasync(int fd); /* the linker's names */
+int __wrap_fdatasync(int fd);
+
+int
+__wrap_fdatasync(int fd)
+{
+	if (sync_fails) {
+		errno = sync_fails;
+		sync_fails = 0;
+		return -1;
+	}
+	return __real_fdatasync(fd);
+}
 
 static void
 open_real(void)
@@ -44,7 +62,7 @@ setup(int i)
 		d = disk_sim_disk(sim);
 		return;
 	}
-	snprintf(directory, sizeof(directory), "/tmp/escrow-disk-XXXXXX");
+	snprintf(directory, sizeof(directory), "%s/XXXXXX", folder);
 	ck_assert_ptr_nonnull(mkdtemp(directory));
 	/* it makes the directory itself */
 	ck_assert_int_eq(rmdir(directory), 0);
@@ -54,20 +72,9 @@ setup(int i)
 static void
 teardown(void)
 {
-	struct dirent *e;
-	DIR *dir;
-
 	if (d)
 		d->ops->free(d);
 	d = NULL;
-	if (kind <= SIM_SLOW)
-		return;
-	dir = opendir(directory);
-	while (dir && (e = readdir(dir)))
-		unlinkat(dirfd(dir), e->d_name, 0);
-	if (dir)
-		closedir(dir);
-	rmdir(directory);
 }
 
 /* Another process, later: the same files. */
@@ -405,6 +412,72 @@ START_TEST(a_full_disk_says_so_and_a_failed_write_is_for_ever)
 }
 END_TEST
 
+/* The next sync fails, and the kernel forgets: the one behind it would say that all is well. */
+static void
+fail_one_sync(void)
+{
+	if (kind <= SIM_SLOW)
+		disk_sim_knobs(sim)->fail_sync = 1;
+	else
+		sync_fails = EIO;
+}
+
+START_TEST(after_a_failed_sync_nothing_of_the_file_is_believed)
+{
+	struct disk_file *f, *g;
+	char buf[8];
+
+	setup(_i);
+	f = make("a");
+	g = make("b");
+	ck_assert_int_eq(put(f, 0, "kept"), 0);
+	must_sync(f);
+	ck_assert_int_eq(put(f, 4, "lost"), 0);
+	fail_one_sync();
+	ck_assert_int_eq(d->ops->sync(f, 3), 0);
+	must_end(3, ERR_IO);
+	ck_assert_int_eq(put(f, 8, "more"), ERR_IO);
+	ck_assert_int_eq(d->ops->sync(f, 4), 0);
+	must_end(4, ERR_IO);
+	/* what is there can be read, and others live on */
+	ck_assert_uint_ge(get(f, 0, buf, 4), 4);
+	ck_assert_mem_eq(buf, "kept", 4);
+	ck_assert_int_eq(put(g, 0, "other"), 0);
+	ck_assert_int_eq(d->ops->sync(g, 5), 0);
+	must_end(5, 0);
+	ck_assert_int_eq(d->ops->close(f), 0);
+	ck_assert_int_eq(d->ops->close(g), 0);
+	teardown();
+}
+END_TEST
+
+/* A process at its limit of threads: each call that needs one says so, and works when there is. */
+START_TEST(a_thread_that_cannot_be_started_is_told)
+{
+	struct disk_file *f;
+
+	setup(POSIX_THREADS);
+	f = make("a");
+	threads_fail = 1;
+	ck_assert_int_eq(d->ops->sync(f, 1), ERR_SYSTEM);
+	threads_fail = 1;
+	ck_assert_int_eq(d->ops->sync_dir(d, 2), ERR_SYSTEM);
+	threads_fail = 1;
+	ck_assert_int_eq(d->ops->allocate(f, 100000, 3), ERR_SYSTEM);
+	/* nothing of these is under way: nobody waits for them, and the file can be closed */
+	d->ops->wait(d);
+	ck_assert(!d->ops->next(d, &(struct disk_done){ 0 }));
+	ck_assert_int_eq(d->ops->close(f), 0);
+	ck_assert_int_eq(d->ops->open(d, "a", false, &f), 0);
+	ck_assert_int_eq(put(f, 0, "kept"), 0);
+	must_sync(f);
+	ck_assert_int_eq(d->ops->allocate(f, 100000, 4), 0);
+	must_end(4, 0);
+	ck_assert_int_eq(d->ops->close(f), 0);
+	teardown();
+}
+END_TEST
+
 static pthread_mutex_t wake_mutex = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t wake_cond = PTHREAD_COND_INITIALIZER;
 static int woken;
@@ -443,7 +516,7 @@ END_TEST
 START_TEST(links_are_not_followed_and_nobody_else_may_look)
 {
 	struct disk_file *f;
-	char path[128];
+	char path[sizeof(directory) + 8];
 	struct stat st;
 
 	setup(POSIX_INLINE);
@@ -558,6 +631,69 @@ START_TEST(a_journal_lives_here)
 }
 END_TEST
 
+/*
+ * A user would lose: records that were answered.  A sync fails under a journal; what is appended
+ * behind it is taken, as a turn must be able to end, and never called durable.
+ */
+START_TEST(a_journal_ends_with_its_first_failed_sync)
+{
+	static const struct journal_client client = { .recover = take,
+						      .state = state,
+						      .reclaim = reclaim,
+						      .durable = durable,
+						      .space = space };
+	struct entry e = { .type = ENTRY_CLUSTER, .cluster = { STR("0123456789") } };
+	struct journal_conf conf = { .segment_bytes = 65536,
+				     .quota_bytes = 65536 * 8,
+				     .cache_bytes = 65536,
+				     .retention_ms = UINT64_C(1) << 50 };
+	struct journal_fault fault;
+	struct journal *j;
+	struct place p;
+	int64_t now = 0;
+	uint64_t kept;
+	bool fresh;
+	int err = 0;
+
+	setup(_i);
+	ck_assert_int_eq(journal_open(d, &conf, &client, NULL, &j, &fresh, &fault), 0);
+	ck_assert_int_eq(journal_start(j, 1000), 0);
+	ck_assert_int_eq(journal_append(j, &e, &p), 0);
+	ck_assert_int_eq(journal_sync(j), 0);
+	kept = durable_to;
+	ck_assert_uint_ge(kept, p.lsn + p.len);
+	ck_assert_int_eq(journal_append(j, &e, &p), 0);
+	fail_one_sync();
+	while (!err) {
+		now += NS_PER_MS;
+		err = journal_persist(j, now, 1000);
+		if (!err)
+			err = journal_poll(j, now);
+		if (!err)
+			d->ops->wait(d);
+	}
+	ck_assert_int_eq(err, ERR_IO);
+	for (int i = 0; i < 3; i++) {
+		ck_assert_int_eq(journal_append(j, &e, &p), 0);
+		ck_assert_int_eq(journal_persist(j, now += NS_PER_S, 1000), ERR_IO);
+		ck_assert_int_eq(journal_poll(j, now), ERR_IO);
+	}
+	ck_assert_int_eq(journal_sync(j), ERR_IO);
+	ck_assert_uint_eq(durable_to, kept);
+	journal_free(j);
+	/* the next process finds what was durable, and goes on */
+	reopen();
+	recovered = 0;
+	ck_assert_int_eq(journal_open(d, &conf, &client, NULL, &j, &fresh, &fault), 0);
+	ck_assert_int_ge(recovered, 1);
+	ck_assert_int_eq(journal_start(j, 1000), 0);
+	ck_assert_int_eq(journal_append(j, &e, &p), 0);
+	ck_assert_int_eq(journal_sync(j), 0);
+	journal_free(j);
+	teardown();
+}
+END_TEST
+
 int
 main(void)
 {
@@ -572,6 +708,9 @@ main(void)
 	tcase_add_loop_test(t, allocation_keeps_what_is_there_and_adds_zeroes, 0, KINDS);
 	tcase_add_loop_test(t, what_is_set_aside_shows_in_no_byte_and_no_size, 0, KINDS);
 	tcase_add_loop_test(t, a_full_disk_says_so_and_a_failed_write_is_for_ever, 0, KINDS);
+	tcase_add_loop_test(t, after_a_failed_sync_nothing_of_the_file_is_believed, 0, KINDS);
+	tcase_add_test(t, a_thread_that_cannot_be_started_is_told);
+	tcase_add_loop_test(t, a_journal_ends_with_its_first_failed_sync, 0, KINDS);
 	tcase_add_loop_test(t, an_end_that_comes_later_wakes_the_loop, 0, KINDS);
 	tcase_add_test(t, links_are_not_followed_and_nobody_else_may_look);
 	tcase_add_loop_test(t, a_journal_lives_here, 0, KINDS);

@@ -10,9 +10,10 @@
 #include "base/err.h"
 #include "config.h"
 #include "config_keys.h"
+#include "folder.h"
 #include "unit.h"
 
-static char dir[] = "/tmp/test_config.XXXXXX";
+static char dir[128];
 static struct config config;
 static struct buf faults, warnings;
 
@@ -558,25 +559,13 @@ static void
 setup(void)
 {
 	unsetenv("CREDENTIALS_DIRECTORY");
+	snprintf(dir, sizeof(dir), "%s/XXXXXX", folder);
 	ck_assert_ptr_nonnull(mkdtemp(dir));
 }
 
 static void
 teardown(void)
 {
-	static const char *const names[] = { "conf.d/10.conf",
-					     "conf.d/20.conf",
-					     "conf.d/30.conf~",
-					     "conf.d",
-					     "escrowd.conf",
-					     "password",
-					     "" };
-	char path[256];
-
-	for (size_t i = 0; i < ARRAY_LEN(names); i++) {
-		snprintf(path, sizeof(path), "%s/%s", dir, names[i]);
-		(void)remove(path); /* most tests make only some of them */
-	}
 	config_done(&config);
 }
 
