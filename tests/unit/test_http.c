@@ -20,6 +20,7 @@
 
 #include "base/err.h"
 #include "http/request.h"
+#include "protocol.h"
 #include "unit.h"
 
 #define GID "0000018f3b9e0000000000000000002a"
@@ -1037,8 +1038,25 @@ START_TEST(test_readme)
 }
 END_TEST
 
+/* And an answer that PROTOCOL.md does not have is one that no program expects. */
+START_TEST(test_conditions)
+{
+	char cells[4][200];
+	unsigned status;
+
+#define X(name, text)                                                                              \
+	ck_assert_msg(protocol_row(#name, cells) || protocol_row(#name ", end", cells), #name);    \
+	status = problem_of(ANSWER_##name) ? problem_status(problem_of(ANSWER_##name)) : 200;      \
+	if (!strstr(cells[2], "answers to checks only"))                                           \
+		ck_assert_msg(protocol_number(cells[2]) == (int)status,                            \
+			      "%s is %u, documented as %s", #name, status, cells[2]);
+	ANSWER_LIST(X)
+#undef X
+}
+END_TEST
+
 UNIT("http", test_recovering, test_ready, test_parameters, test_list, test_transaction,
      test_methods, test_metrics, test_command_allowed, test_rebinding, test_command,
      test_command_body, test_command_answers, test_smuggling, test_endless_body, test_slow_peers,
      test_flood, test_command_limit, test_many_connections, test_address, test_out, test_tally,
-     test_readme);
+     test_readme, test_conditions);

@@ -3,6 +3,7 @@
  * journal ever saw it: a property that does not reach Kafka, a check without its group, an
  * answer in the wrong encoding, or a daemon that one slow client stops for all.
  */
+#include "protocol.h"
 #include "unit.h"
 
 #include <stdio.h>
@@ -817,6 +818,59 @@ START_TEST(decisions_reach_the_core_and_answers_the_client)
 	ck_assert_uint_eq(fake.end_count, 4);
 	ck_assert_uint_eq(fake.ends[3].to.peer, 0);
 	ck_assert_uint_eq(fake.ends[3].peer, fake.ends[0].peer);
+	hang_up(p);
+	end();
+}
+END_TEST
+
+/* What answers CODE gets, sent where TO says: as PROTOCOL.md has it for CONDITION. */
+static void
+as_documented(struct peer *p, struct reply_to to, enum answer_code code, const char *condition)
+{
+	struct answer a = { .code = code, .state = TXN_COMMITTED, .gid = gid_make(1, 2, 3) };
+	char cells[4][200], begins[200];
+	struct wire_command c;
+
+	ck_assert_msg(protocol_row(condition, cells), "PROTOCOL.md has no %s", condition);
+	if (strstr(cells[1], "operators only"))
+		return;
+	remoting_answer(port, to, &a);
+	ck_assert(receive(p, &c));
+	ck_assert_msg(protocol_number(cells[1]) == c.code, "%s is %d, documented as %s", condition,
+		      c.code, cells[1]);
+	snprintf(begins, sizeof(begins), "%s",
+		 cells[3][0] == '`' ? cells[3] + 1 : ""); /* up to what differs */
+	begins[strcspn(begins, "`<")] = '\0';
+	ck_assert_msg(strncmp(remark(&c), begins, strlen(begins)) == 0 &&
+			      (begins[0] || !remark(&c)[0]),
+		      "%s says \"%s\", documented as %s", condition, remark(&c), cells[3]);
+}
+
+/* Programs are written by this table. */
+START_TEST(each_condition_is_answered_as_documented)
+{
+	struct wire_command c;
+	struct reply_to to;
+	struct peer *p;
+
+	begin();
+	p = dial();
+	end_with(&c, WIRE_BINARY, "8", NULL);
+	post(p, &c);
+	turns(3);
+	to = fake.ends[0].to;
+#define X(name, text)                                                                              \
+	if (ANSWER_##name != ANSWER_DECIDED && ANSWER_##name != ANSWER_KEY_REUSED)                 \
+		as_documented(p, to, ANSWER_##name, #name);
+	ANSWER_LIST(X)
+#undef X
+	as_documented(p, to, ANSWER_DECIDED, "DECIDED, end");
+	half_send(&c, WIRE_BINARY, WIRE_SEND_V2, STR(PROPERTIES), STR("b"), 4);
+	post(p, &c);
+	turns(3);
+	to = fake.halves[0].to;
+	as_documented(p, to, ANSWER_DECIDED, "DECIDED, half");
+	as_documented(p, to, ANSWER_KEY_REUSED, "KEY_REUSED");
 	hang_up(p);
 	end();
 }
@@ -1825,7 +1879,7 @@ UNIT("remoting", several_messages_reach_the_core_and_come_back_in_the_check,
      what_cannot_be_served_is_not_started, a_half_send_reaches_the_core_whole,
      the_sharding_key_of_the_go_client_is_the_kafka_key, what_is_refused_is_refused_before_the_core,
      one_way_requests_are_never_answered, a_compressed_body_is_the_same_message,
-     decisions_reach_the_core_and_answers_the_client,
+     decisions_reach_the_core_and_answers_the_client, each_condition_is_answered_as_documented,
      a_refused_half_send_tells_which_transaction_won, the_watermark_is_told,
      a_group_comes_and_goes_with_its_heartbeats, a_check_is_the_message_that_was_sent,
      a_typical_message_keeps_next_to_nothing_for_its_checks,
