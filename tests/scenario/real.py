@@ -119,14 +119,19 @@ def topic_gone_at_commit(world):
 
 
 def kafka_restarts(world):
-	"""Kafka killed and back: commits are taken meanwhile and arrive afterwards."""
+	"""Kafka killed, or stopped for a while, and back: commits are taken meanwhile and arrive afterwards."""
 	world.topics.create("restart:2")
 	world.lab.until("the topic is known", lambda: known(world.half("restart", b"x")), 15)
 	keys = world.commit("restart", 10)
-	world.kafka.kill()
-	keys += world.commit("restart", 10)
-	world.kafka.start()
-	world.lab.until("published", lambda: world.daemon.metric("escrow_publish_pending") == 0, 60)
+	for end in (world.kafka.kill, world.kafka.stop):
+		if world.kafka.address not in world.kafka.script("status"):
+			raise world.lab.Failed("scripts/kafka status does not say where it is: " + world.kafka.script("status"))
+		end()
+		if world.kafka.address in world.kafka.script("status"):
+			raise world.lab.Failed("scripts/kafka status still sees it")
+		keys += world.commit("restart", 10)
+		world.kafka.start()
+		world.lab.until("published", lambda: world.daemon.metric("escrow_publish_pending") == 0, 60)
 	found = {base64.b64decode(v).decode() for r in world.topics.dump("restart") for n, v in r["headers"] if n == "UNIQ_KEY"}
 	if found != set(keys):
 		raise world.lab.Failed("%d of %d arrived" % (len(found & set(keys)), len(keys)))
