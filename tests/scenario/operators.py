@@ -222,7 +222,65 @@ def check_now(world):
 	expect(world, "rollback", command(world, gid_of(half), "rollback"), 200)
 
 
-SCENARIOS = (look, pages, decide, count_and_state, watermark, check_now, crowd)
+def state_of(world, gid):
+	return ask(world, "GET", "%s/%s" % (API, gid))[1]["state"]
+
+
+def becomes(world, gid, state):
+	world.lab.until("%s is %s" % (gid, state), lambda: state_of(world, gid) == state, 60)
+
+
+def parked(world):
+	"""A producer that hears and never answers: kept and shown when its checks are used up, asked again on demand."""
+	world.daemon.stop()
+	before = dict(world.daemon.settings)
+	world.daemon.set(check__max="1", check__interval="100ms", check__interval__max="100ms")
+	world.daemon.start()
+	half, _ = fresh(world, group="deaf", more=[("CHECK_IMMUNITY_TIME_IN_SECONDS", "1")])
+	gid = gid_of(half)
+	peer = Peer(world.address)
+	peer.heartbeat("deaf")
+	becomes(world, gid, "parked")
+	rows = ask(world, "GET", API + "?state=parked&group=deaf")[1]["transactions"]
+	if [row["gid"] for row in rows] != [gid] or rows[0]["checks"] != 1:
+		raise world.lab.Failed("parked are %r" % rows)
+	expect(world, "retry of a parked one", command(world, gid, "retry"), 409, code="ESC-1205", state="parked")
+	world.daemon.kill()
+	world.daemon.settings = before
+	world.daemon.start()	# it survives, and nobody asks at full pace any more
+	expect(world, "resume", command(world, gid, "resume"), 200, verb="resume", state="prepared")
+	if Peer(world.address).end("deaf", half, COMMIT).code != 0:
+		raise world.lab.Failed("what was parked cannot be committed any more")
+	becomes(world, gid, "published")
+
+
+def undeliverable(world):
+	"""What Kafka refuses for good is kept, shown and counted, until a person says what is to become of it."""
+	gids = []
+	for _ in range(2):
+		half, _ = fresh(world)
+		world.lab.until("nothing else is on its way", lambda: world.daemon.metric("escrow_publish_pending") == 0)
+		world.kafka.tell("errors 0 10 10")	# too large, twice: it is sent alone once more
+		Peer(world.address).end("ops", half, COMMIT)
+		gids.append(gid_of(half))
+		becomes(world, gids[-1], "undeliverable")
+	rows = ask(world, "GET", API + "?state=undeliverable&fields=gid,refused_code")[1]["transactions"]
+	if sorted((r["gid"], r["refused_code"]) for r in rows) != sorted((g, 10) for g in gids):
+		raise world.lab.Failed("undeliverable are %r, not %r" % (rows, gids))
+	world.honest()	# the lane goes on
+	world.daemon.kill()
+	world.daemon.start()
+	for gid in gids:
+		if state_of(world, gid) != "undeliverable":
+			raise world.lab.Failed("after a restart %s is %s" % (gid, state_of(world, gid)))
+	expect(world, "rollback of it", command(world, gids[0], "rollback"), 409, code="ESC-1203", winner="commit")
+	expect(world, "retry", command(world, gids[0], "retry"), 200, outcome="ok", verb="retry")
+	becomes(world, gids[0], "published")
+	expect(world, "discard", command(world, gids[1], "discard"), 200, outcome="ok", state="discarded")
+	expect(world, "retry of what was discarded", command(world, gids[1], "retry"), 409, code="ESC-1205")
+
+
+SCENARIOS = (look, pages, decide, count_and_state, watermark, check_now, parked, undeliverable, crowd)
 
 
 def run(lab, args, folder, tally):
