@@ -322,8 +322,7 @@ class Mockd:
 			raise Failed("mockd %s: %s" % (command, answer))
 
 	def check(self):
-		"""Has it ended by itself?  Its consumer groups have an assertion that real clients break: one that joins
-		again over a new connection while its last JoinGroup is unanswered."""
+		"""Has it ended by itself?  The mock has assertions that real clients can break (mockd.c knows one)."""
 		if self.process.poll() is not None:
 			raise Void("the mock of Kafka ended by itself, status %d" % self.process.returncode)
 

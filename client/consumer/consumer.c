@@ -252,6 +252,15 @@ revoked(struct escrow_consumer *c, const rd_kafka_topic_partition_list_t *list, 
 	pthread_mutex_unlock(&c->lock);
 }
 
+/* While the consumer closes librdkafka may not say it (NULL); then all is given back at once. */
+static bool
+is_cooperative(rd_kafka_t *rk)
+{
+	const char *protocol = rd_kafka_rebalance_protocol(rk);
+
+	return protocol != NULL && strcmp(protocol, "COOPERATIVE") == 0;
+}
+
 static void
 rebalance(rd_kafka_t *rk, rd_kafka_resp_err_t err, rd_kafka_topic_partition_list_t *list,
 	  void *opaque)
@@ -267,7 +276,7 @@ rebalance(rd_kafka_t *rk, rd_kafka_resp_err_t err, rd_kafka_topic_partition_list
 			    : "revoked");
 	if (!assign)
 		revoked(c, list, lost);
-	if (strcmp(rd_kafka_rebalance_protocol(rk), "COOPERATIVE") == 0)
+	if (is_cooperative(rk))
 		error = assign ? rd_kafka_incremental_assign(rk, list)
 			       : rd_kafka_incremental_unassign(rk, list);
 	else if ((err = rd_kafka_assign(rk, assign ? list : NULL)) != RD_KAFKA_RESP_ERR_NO_ERROR)

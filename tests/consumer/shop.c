@@ -27,6 +27,7 @@
 #define FLAKY   65536
 
 static escrow_consumer *consumer;
+static volatile sig_atomic_t stopped;
 static int poison, flaky;
 static unsigned char failed_before[FLAKY];
 static struct sql connections[WORKERS];
@@ -36,7 +37,21 @@ static void
 on_signal(int number)
 {
 	(void)number;
-	escrow_consumer_stop(consumer);
+	stopped = 1;
+	if (consumer)
+		escrow_consumer_stop(consumer);
+}
+
+/* SIGTERM comes blocked from whoever starts us: it may be sent before there is a main(). */
+static void
+take_signals(void)
+{
+	sigset_t set;
+
+	signal(SIGTERM, on_signal);
+	sigemptyset(&set);
+	sigaddset(&set, SIGTERM);
+	sigprocmask(SIG_UNBLOCK, &set, NULL);
 }
 
 static void
@@ -220,6 +235,7 @@ main(int argc, char **argv)
 	}
 	if (what)
 		return what == 'c' ? count() : report();
+	take_signals();
 	if (o.store_count < 1 || o.store_count > WORKERS)
 		return 2;
 	for (size_t i = 0; i < o.store_count; i++) {
@@ -234,10 +250,10 @@ main(int argc, char **argv)
 	o.retry_max_ms = 100;
 	o.log = log_line;
 	status = escrow_consumer_open(&consumer, &o);
-	if (!status) {
-		signal(SIGTERM, on_signal);
+	if (!status && stopped)
+		escrow_consumer_stop(consumer);
+	if (!status)
 		status = escrow_consumer_run(consumer);
-	}
 	if (status)
 		fprintf(stderr, "shop: %s: %s\n", escrow_status_name(status), escrow_last_error());
 	escrow_consumer_close(consumer);

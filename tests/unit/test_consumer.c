@@ -192,6 +192,44 @@ START_TEST(the_brokers_say_what_may_be_forgotten)
 }
 END_TEST
 
+/* ---- a librdkafka that is at its end ----------------------------------------------------- */
+
+static bool unsaid;
+
+const char *
+rd_kafka_rebalance_protocol(rd_kafka_t *rk)
+{
+	(void)rk;
+	return unsaid ? NULL : "EAGER";
+}
+
+static void
+stop_when_assigned(void *arg, escrow_log_level level, const char *text)
+{
+	(void)arg;
+	(void)level;
+	if (strstr(text, " assigned") != NULL) {
+		unsaid = true;
+		escrow_consumer_stop(c);
+	}
+}
+
+/*
+ * Would lose: the process, at its end.  While a consumer closes librdkafka does not always say
+ * by which protocol partitions are given back (seen with SIGTERM in a rebalance).
+ */
+START_TEST(partitions_are_given_back_by_a_protocol_that_is_not_said)
+{
+	kafka[0] = "test.mock.num.brokers=1";
+	o.remember_ms = -1;
+	o.log = stop_when_assigned;
+	ck_assert_int_eq(escrow_consumer_open(&c, &o), ESCROW_OK);
+	ck_assert_int_eq(escrow_consumer_run(c), ESCROW_OK);
+	ck_assert(unsaid);
+	escrow_consumer_close(c);
+}
+END_TEST
+
 START_TEST(a_long_group_goes_with_a_name)
 {
 	kafka[1] = "group.id=a group whose name is longer than thirty-two bytes";
@@ -207,4 +245,5 @@ END_TEST
 
 UNIT_WITH("consumer", setup, NULL, the_defaults_are_enough,
 	  a_consumer_that_is_stopped_before_it_runs_returns, what_is_wrong_is_named,
-	  the_brokers_say_what_may_be_forgotten, a_long_group_goes_with_a_name);
+	  the_brokers_say_what_may_be_forgotten,
+	  partitions_are_given_back_by_a_protocol_that_is_not_said, a_long_group_goes_with_a_name);
