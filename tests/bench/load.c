@@ -108,6 +108,7 @@ struct load {
 	struct retry *retries; /* a ring, as long as all that can be in it */
 	uint64_t retry_head, retry_tail;
 	uint8_t *pool;
+	uint32_t body_next;
 	char run[UNIQ_RUN + 1];
 	char client_id[64];
 	uint64_t seed;
@@ -212,6 +213,8 @@ opaque_of(uint32_t producer, const struct txn *t, bool end)
 
 /* ---- sending ----------------------------------------------------------------------------- */
 
+#define NO_BODY ((struct wire_str){ NULL, 0 })
+
 static struct peer *
 peer_of(struct load *l, uint32_t producer)
 {
@@ -258,9 +261,9 @@ send_half(struct load *l, uint32_t i)
 
 	command(&c, WIRE_SEND_V2, opaque_of(i, t, false));
 	wire_send_fields(&s, &c, text);
-	c.body = (struct wire_str){ (char *)l->pool + t->body_at, l->o.body };
 	t->sent_ns = l->now_ns;
-	peer_send(&l->peers, peer_of(l, i), &c);
+	peer_send(&l->peers, peer_of(l, i), &c,
+		  (struct wire_str){ (char *)l->pool + t->body_at, l->o.body });
 }
 
 static void
@@ -285,7 +288,22 @@ send_end(struct load *l, uint32_t i)
 	t->sent_ns = l->now_ns;
 	if (t->said_at == 0) /* and not when it is said again */
 		t->said_at = ++l->events;
-	peer_send(&l->peers, peer_of(l, i), &c);
+	peer_send(&l->peers, peer_of(l, i), &c, NO_BODY);
+}
+
+/*
+ * Where the next body lies: they follow each other through the pool, from another byte each time
+ * round, so that the processor has the next one ready.
+ */
+static uint32_t
+body_place(struct load *l)
+{
+	uint32_t at = l->body_next;
+
+	if (at + l->o.body > POOL)
+		at = (uint32_t)(random_word(l) % (POOL - l->o.body));
+	l->body_next = at + l->o.body;
+	return at;
 }
 
 static void
@@ -302,7 +320,7 @@ begin(struct load *l, uint32_t i, int64_t due_ns)
 	t->gid[0] = '\0';
 	t->n = p->n;
 	t->topic = (uint32_t)((p->n + i) % l->o.topic_count);
-	t->body_at = (uint32_t)(random_word(l) % (POOL - l->o.body));
+	t->body_at = body_place(l);
 	t->key = l->o.keys > 0 ? (uint32_t)(random_word(l) % l->o.keys) : 0;
 	t->said_at = 0;
 	t->crc = l->log != NULL ? wire_crc32(l->pool + t->body_at, l->o.body) : 0;
@@ -495,7 +513,7 @@ check_asked(struct load *l, struct peer *peer, const struct wire_command *c)
 			"{\"e\":\"check\",\"ms\":%lld,\"gid\":\"%.*s\",\"uniq\":\"%.*s\",\"said\":%"
 			"d}\n",
 			(long long)l->wall_ms, (int)gid.n, gid.p, (int)uniq.n, uniq.p, e.decision);
-	peer_send(&l->peers, peer, &reply);
+	peer_send(&l->peers, peer, &reply, NO_BODY);
 }
 
 /* ---- connections ------------------------------------------------------------------------- */
@@ -508,7 +526,7 @@ ask_route(struct load *l, struct peer *peer, uint32_t topic)
 	command(&c, WIRE_ROUTE, OPAQUE_ROUTE + (int32_t)topic);
 	wire_add(&c, WIRE_STR("topic"),
 		 (struct wire_str){ l->o.topics[topic], strlen(l->o.topics[topic]) });
-	peer_send(&l->peers, peer, &c);
+	peer_send(&l->peers, peer, &c, NO_BODY);
 }
 
 static void
@@ -546,7 +564,7 @@ heartbeat(struct load *l, struct peer *peer)
 		return;
 	command(&c, WIRE_HEARTBEAT, OPAQUE_HEARTBEAT);
 	c.body = (struct wire_str){ body, n };
-	peer_send(&l->peers, peer, &c);
+	peer_send(&l->peers, peer, &c, NO_BODY);
 }
 
 void

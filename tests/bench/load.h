@@ -21,7 +21,13 @@
 
 struct load;
 
-/* One connection.  Bytes wait in OUT until peer_flush(), one write a turn. */
+/* Bytes on their way out.  P NULL: the next N of OUT; else the caller's, which stay as they are. */
+struct piece {
+	const void *p;
+	size_t n;
+};
+
+/* One connection.  Bytes wait in OUT until peers_flush(), one write a turn. */
 struct peer {
 	struct load *load;
 	uint32_t index;
@@ -33,6 +39,9 @@ struct peer {
 	size_t in_n, in_room;
 	uint8_t *out;
 	size_t out_n, out_at, out_room;
+	struct piece *pieces;
+	size_t piece_n, piece_at, piece_room;
+	size_t piece_gone; /* bytes of the first one that were sent */
 };
 
 struct peers {
@@ -49,8 +58,12 @@ bool peers_init(struct peers *p, struct load *load, const char *address, uint32_
 		bool trace);
 /* Starts a connection.  False: not even that. */
 bool peer_connect(struct peers *p, struct peer *peer);
-/* Appends a frame; dropped while closed: what is unanswered is sent again on opening. */
-void peer_send(struct peers *p, struct peer *peer, const struct wire_command *c);
+/*
+ * Appends a frame; dropped while closed: what is unanswered is sent again on opening.  BEHIND, if
+ * any, is its body, sent from where it lies: what the load spends on a copy, the daemon lacks.
+ */
+void peer_send(struct peers *p, struct peer *peer, const struct wire_command *c,
+	       struct wire_str behind);
 void peer_close(struct peers *p, struct peer *peer, int64_t again_ns);
 /* One sleep of at most TIMEOUT_NS, then all that arrived. */
 void peers_poll(struct peers *p, int64_t timeout_ns);

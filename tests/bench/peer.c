@@ -11,9 +11,11 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #define IN_ROOM (256u << 10)
+#define IOV     1024 /* as many as the kernel takes */
 
 bool
 peers_init(struct peers *p, struct load *load, const char *address, uint32_t count, bool trace)
@@ -38,6 +40,13 @@ peers_init(struct peers *p, struct load *load, const char *address, uint32_t cou
 	return p->all != NULL && p->epoll >= 0;
 }
 
+static void
+forget_out(struct peer *peer)
+{
+	peer->out_n = peer->out_at = 0;
+	peer->piece_n = peer->piece_at = peer->piece_gone = 0;
+}
+
 bool
 peer_connect(struct peers *p, struct peer *peer)
 {
@@ -50,7 +59,8 @@ peer_connect(struct peers *p, struct peer *peer)
 	(void)setsockopt(peer->fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one)); /* only slower */
 	peer->open = false;
 	peer->wants_write = true;
-	peer->in_n = peer->out_n = peer->out_at = 0;
+	peer->in_n = 0;
+	forget_out(peer);
 	if (connect(peer->fd, (struct sockaddr *)&p->addr, sizeof(p->addr)) < 0 &&
 	    errno != EINPROGRESS)
 		return false;
@@ -69,7 +79,7 @@ peer_close(struct peers *p, struct peer *peer, int64_t again_ns)
 }
 
 static void
-trace(const struct peer *peer, const char *way, const struct wire_command *c)
+trace(const struct peer *peer, const char *way, const struct wire_command *c, size_t body)
 {
 	fprintf(stderr, "%u %s code %d opaque %d flag %d", peer->index, way, c->code, c->opaque,
 		c->flag);
@@ -79,18 +89,37 @@ trace(const struct peer *peer, const char *way, const struct wire_command *c)
 		if (c->fields[i].value.n < 100)
 			fprintf(stderr, " %.*s=%.*s", (int)c->fields[i].name.n, c->fields[i].name.p,
 				(int)c->fields[i].value.n, c->fields[i].value.p);
-	fprintf(stderr, " +%zu\n", c->body.n);
+	fprintf(stderr, " +%zu\n", body);
+}
+
+/* P NULL: the next N bytes of OUT. */
+static void
+add_piece(struct peer *peer, const void *p, size_t n)
+{
+	struct piece *last = peer->piece_n ? &peer->pieces[peer->piece_n - 1] : NULL;
+
+	if (last && !last->p && !p) {
+		last->n += n;
+		return;
+	}
+	if (peer->piece_n == peer->piece_room) {
+		peer->piece_room = peer->piece_room ? peer->piece_room * 2 : 64;
+		peer->pieces = realloc(peer->pieces, peer->piece_room * sizeof(*peer->pieces));
+		if (peer->pieces == NULL)
+			abort();
+	}
+	peer->pieces[peer->piece_n++] = (struct piece){ p, n };
 }
 
 void
-peer_send(struct peers *p, struct peer *peer, const struct wire_command *c)
+peer_send(struct peers *p, struct peer *peer, const struct wire_command *c, struct wire_str behind)
 {
 	size_t n = 0;
 
 	if (!peer->open)
 		return;
 	if (p->trace)
-		trace(peer, ">", c);
+		trace(peer, ">", c, c->body.n + behind.n);
 	while (wire_encode(c, peer->out + peer->out_n, peer->out_room - peer->out_n, &n) ==
 	       WIRE_E_ROOM) {
 		size_t room = peer->out_room ? peer->out_room * 2 : 64u << 10;
@@ -101,6 +130,11 @@ peer_send(struct peers *p, struct peer *peer, const struct wire_command *c)
 		if (peer->out == NULL)
 			abort();
 		peer->out_room = room;
+	}
+	add_piece(peer, NULL, n);
+	if (behind.n > 0) {
+		wire_set_body(peer->out + peer->out_n, n, behind.n);
+		add_piece(peer, behind.p, behind.n);
 	}
 	peer->out_n += n;
 }
@@ -116,12 +150,52 @@ watch(struct peers *p, struct peer *peer, bool write)
 	(void)epoll_ctl(p->epoll, EPOLL_CTL_MOD, peer->fd, &ev); /* the descriptor is in it */
 }
 
+/* What is to be sent next; as many as fit. */
+static size_t
+gather(const struct peer *peer, struct iovec iov[IOV])
+{
+	uint8_t *own = peer->out + peer->out_at;
+	size_t skip = peer->piece_gone, n = 0;
+
+	for (size_t i = peer->piece_at; i < peer->piece_n && n < IOV; i++, skip = 0) {
+		const struct piece *piece = &peer->pieces[i];
+		uint8_t *at = piece->p ? (uint8_t *)(uintptr_t)piece->p : own;
+
+		iov[n++] = (struct iovec){ at + skip, piece->n - skip };
+		if (!piece->p)
+			own += piece->n;
+	}
+	return n;
+}
+
+static void
+sent(struct peer *peer, size_t n)
+{
+	while (n > 0) {
+		const struct piece *piece = &peer->pieces[peer->piece_at];
+
+		if (n < piece->n - peer->piece_gone) {
+			peer->piece_gone += n;
+			return;
+		}
+		n -= piece->n - peer->piece_gone;
+		peer->piece_gone = 0;
+		peer->piece_at++;
+		if (!piece->p)
+			peer->out_at += piece->n;
+	}
+}
+
 static void
 flush(struct peers *p, struct peer *peer)
 {
-	while (peer->out_at < peer->out_n) {
-		ssize_t n = send(peer->fd, peer->out + peer->out_at, peer->out_n - peer->out_at,
-				 MSG_NOSIGNAL);
+	struct iovec iov[IOV] WIRE_UNSET;
+
+	while (peer->piece_at < peer->piece_n) {
+		struct msghdr msg = { .msg_iov = iov, .msg_iovlen = gather(peer, iov) };
+		ssize_t n = msg.msg_iovlen == 1
+				    ? send(peer->fd, iov[0].iov_base, iov[0].iov_len, MSG_NOSIGNAL)
+				    : sendmsg(peer->fd, &msg, MSG_NOSIGNAL);
 
 		if (n < 0) {
 			if (errno != EAGAIN)
@@ -130,9 +204,9 @@ flush(struct peers *p, struct peer *peer)
 				watch(p, peer, true);
 			return;
 		}
-		peer->out_at += (size_t)n;
+		sent(peer, (size_t)n);
 	}
-	peer->out_at = peer->out_n = 0;
+	forget_out(peer);
 	watch(p, peer, false);
 }
 
@@ -163,7 +237,7 @@ frames(struct peers *p, struct peer *peer)
 		if (err < 0)
 			return false;
 		if (p->trace)
-			trace(peer, "<", &c);
+			trace(peer, "<", &c, c.body.n);
 		load_frame(peer->load, peer, &c);
 		wire_command_done(&c);
 		at += total;
