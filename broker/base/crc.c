@@ -4,25 +4,29 @@
  * The crc32 instruction has a latency of three cycles and a throughput of one, so three
  * independent streams run as fast as one:
  *
- *      |--- a: block ---|--- b: block ---|--- c: block ---|      crc = shift(shift(a) ^ b) ^ c
+ *      |--- a: words ---|--- b: words ---|--- c: words ---|   crc = shift2(a) ^ shift(b) ^ c
  *
- * shift() moves a register over one block of zero bytes.  That is linear in the register's bits, so
- * four look-ups do it; their tables follow from what happens to each single bit.  There are two
- * sizes of block, for groups of records and for one record of a kilobyte.
+ * shift() moves a register over one stream of zero bytes: in the polynomials that bits stand for,
+ * times x^(64 words) modulo P.  A carry-less multiplication does that with the constant
+ * x^(64 words - 33), because the 64 bits of its product stand one place too low (x), and the
+ * crc32 instruction, which reduces them, brings 32 more.  There is a constant for every length, so
+ * that a record of 1200 bytes is cut into three as well as a megabyte.
  */
 #include "base/crc.h"
+
+#if defined(__x86_64__)
+#include <nmmintrin.h>
+#include <wmmintrin.h>
+#endif
 
 #include "base/bytes.h"
 
 #define POLYNOMIAL 0x82f63b78u /* Castagnoli, bits reversed */
-#define LONG       1024u       /* bytes of one stream; a multiple of 8 */
-#define SHORT      256u
+#define WORDS_MAX  128u        /* of one stream */
 
 typedef uint32_t (*crc_fn)(uint32_t crc, const uint8_t *p, size_t n);
 
 static uint32_t by_byte[256];
-static uint32_t shift_long[4][256];
-static uint32_t shift_short[4][256];
 static crc_fn crc_best;
 
 static uint32_t
@@ -34,57 +38,67 @@ crc_table(uint32_t crc, const uint8_t *p, size_t n)
 }
 
 #if defined(__x86_64__)
-static inline uint32_t
-shift(uint32_t by[4][256], uint32_t crc)
+#define TARGET __attribute__((target("sse4.2,pclmul")))
+
+static uint64_t shift_by[2 * WORDS_MAX + 1]; /* [n]: over n words */
+
+static void
+shift_prepare(void)
 {
-	return by[0][crc & 0xff] ^ by[1][crc >> 8 & 0xff] ^ by[2][crc >> 16 & 0xff] ^
-	       by[3][crc >> 24];
+	static const uint8_t zeroes[8];
+
+	shift_by[1] = 1; /* x^31, its bits reversed */
+	for (size_t words = 2; words <= 2 * WORDS_MAX; words++)
+		shift_by[words] = crc_table((uint32_t)shift_by[words - 1], zeroes, 8);
 }
 
-__attribute__((target("sse4.2"))) static inline uint64_t
-three(uint64_t a, const uint8_t *p, size_t block, uint32_t by[4][256])
+/* The product, 64 bits that are yet to be reduced. */
+TARGET static inline uint64_t
+shift(uint64_t crc, size_t words)
 {
+	__m128i product = _mm_clmulepi64_si128(_mm_cvtsi64_si128((int64_t)crc),
+					       _mm_cvtsi64_si128((int64_t)shift_by[words]), 0);
+
+	return (uint64_t)_mm_cvtsi128_si64(product);
+}
+
+TARGET static inline uint64_t
+three(uint64_t a, const uint8_t *p, size_t words)
+{
+	const uint8_t *q = p + 8 * words, *r = q + 8 * words;
 	uint64_t b = 0, c = 0;
 
-	for (size_t i = 0; i < block; i += 8) {
-		a = __builtin_ia32_crc32di(a, le_get64(p + i));
-		b = __builtin_ia32_crc32di(b, le_get64(p + block + i));
-		c = __builtin_ia32_crc32di(c, le_get64(p + 2 * block + i));
+	for (size_t i = 0; i < 8 * words; i += 8) {
+		a = _mm_crc32_u64(a, le_get64(p + i));
+		b = _mm_crc32_u64(b, le_get64(q + i));
+		c = _mm_crc32_u64(c, le_get64(r + i));
 	}
-	return shift(by, shift(by, (uint32_t)a) ^ (uint32_t)b) ^ (uint32_t)c;
+	return _mm_crc32_u64(0, shift(a, 2 * words) ^ shift(b, words)) ^ c;
 }
 
-__attribute__((target("sse4.2"))) static uint32_t
+TARGET static uint32_t
 crc_sse(uint32_t crc, const uint8_t *p, size_t n)
 {
 	uint64_t a = crc;
 
-	for (; n >= 3 * LONG; n -= 3 * LONG, p += 3 * LONG)
-		a = three(a, p, LONG, shift_long);
-	for (; n >= 3 * SHORT; n -= 3 * SHORT, p += 3 * SHORT)
-		a = three(a, p, SHORT, shift_short);
+	while (n >= 3 * 8 * 4) { /* below, putting together costs more than it spares */
+		size_t words = n / (3 * 8) < WORDS_MAX ? n / (3 * 8) : WORDS_MAX;
+
+		a = three(a, p, words);
+		p += 3 * 8 * words;
+		n -= 3 * 8 * words;
+	}
 	for (; n >= 8; n -= 8, p += 8)
-		a = __builtin_ia32_crc32di(a, le_get64(p));
-	for (; n; n--, p++)
-		a = __builtin_ia32_crc32qi((uint32_t)a, *p);
+		a = _mm_crc32_u64(a, le_get64(p));
+	if (n & 4) {
+		a = _mm_crc32_u32((uint32_t)a, le_get32(p));
+		p += 4;
+	}
+	for (n &= 3; n; n--, p++)
+		a = _mm_crc32_u8((uint32_t)a, *p);
 	return (uint32_t)a;
 }
 #endif
-
-static void
-shift_prepare(uint32_t by[4][256], size_t block)
-{
-	static const uint8_t zeroes[LONG];
-
-	for (uint32_t bit = 0; bit < 32; bit++) {
-		uint32_t moved = crc_table(1u << bit, zeroes, block);
-
-		for (uint32_t i = 0; i < 256; i++) {
-			if (i >> (bit % 8) & 1)
-				by[bit / 8][i] ^= moved;
-		}
-	}
-}
 
 /* Before main() and before any thread, so that crc32c() needs no "is it ready?". */
 __attribute__((constructor)) static void
@@ -97,12 +111,11 @@ crc_prepare(void)
 			crc = crc >> 1 ^ (crc & 1 ? POLYNOMIAL : 0);
 		by_byte[i] = crc;
 	}
-	shift_prepare(shift_long, LONG);
-	shift_prepare(shift_short, SHORT);
 	crc_best = crc_table;
 #if defined(__x86_64__)
+	shift_prepare();
 	__builtin_cpu_init();
-	if (__builtin_cpu_supports("sse4.2"))
+	if (__builtin_cpu_supports("sse4.2") && __builtin_cpu_supports("pclmul"))
 		crc_best = crc_sse;
 #endif
 }

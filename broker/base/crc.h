@@ -1,5 +1,6 @@
 /*
- * crc.h -- CRC32C (Castagnoli), with SSE4.2 where the processor has it, a table where not.
+ * crc.h -- CRC32C (Castagnoli), by instruction where the processor has SSE4.2 and PCLMULQDQ, by a
+ * table where not.
  */
 #ifndef CRC_H
 #define CRC_H
