@@ -108,6 +108,8 @@ class Town:
 		self.start(name, *self.commands[name])
 
 	def check(self):
+		"""None has ended by itself, nor the mock: then the run is void."""
+		self.mock.check()
 		for name, process in self.processes.items():
 			if process.poll() not in (None, 0):
 				raise lab.Failed("%s ended by itself with %d" % (name, process.returncode))
@@ -167,24 +169,28 @@ def arguments(doc, *programs, kills=8):
 
 def main(name, topics, args, play):
 	"""PLAY(town, server) between here and the end; it returns a sentence.  SERVER is None, or PostgreSQL."""
+	def visit(server):
+		with Town(args, name, topics) as town:
+			try:
+				said = play(town, server)
+			except lab.Failed as e:
+				town.mock.check()
+				raise lab.Failed("%s (%s)" % (e, town.folder.path)) from None
+		town.folder.drop()
+		return "%s, %d kills" % (said, town.kills)
+
+	def attempt():
+		if args.engine == "sqlite":
+			return visit(None)
+		with databases.Postgres() as server:
+			return visit(server)
+
 	try:
-		server = databases.Postgres() if args.engine == "postgres" else None
-		try:
-			if server:
-				server.start()
-			with Town(args, name, topics) as town:
-				try:
-					said = play(town, server)
-				except lab.Failed as e:
-					raise lab.Failed("%s (%s)" % (e, town.folder.path)) from None
-		finally:
-			if server:
-				server.stop()
+		said = lab.again(attempt)
 	except lab.Skipped as e:
 		lab.skip(e)
 	except lab.Failed as e:
 		print("FAIL %s on %s, seed %d: %s" % (name, args.engine, args.seed, e))
 		return 1
-	print("%s on %s, seed %d: %s, %d kills" % (name, args.engine, args.seed, said, town.kills))
-	town.folder.drop()
+	print("%s on %s, seed %d: %s" % (name, args.engine, args.seed, said))
 	return 0
