@@ -24,6 +24,7 @@ struct escrow_view {
 	unsigned char gid_bytes[ESCROW_GID_SIZE];
 	char group[GROUP_MAX + 1];
 	char id[ID_MAX + 1];
+	bool rocketmq; /* of a broker that is RocketMQ */
 	bool has_db;
 	unsigned char db[ESCROW_DB_ID_SIZE];
 	uint32_t number;
@@ -54,9 +55,18 @@ free_view(struct escrow_view *v)
 
 /* ---- reading one ----------------------------------------------------------------------------- */
 
+static bool
+is_one_of(struct wire_str name, const char *const *names, size_t count)
+{
+	for (size_t i = 0; i < count; i++)
+		if (name.n == strlen(names[i]) && memcmp(name.p, names[i], name.n) == 0)
+			return true;
+	return false;
+}
+
 /* What the broker and RocketMQ's clients put there for themselves. */
 static bool
-is_system(struct wire_str name)
+is_system(struct wire_str name, bool rocketmq)
 {
 	static const char *const names[] = {
 		"TRAN_MSG",
@@ -71,11 +81,12 @@ is_system(struct wire_str name)
 		"REAL_QID",
 		"CHECK_IMMUNITY_TIME_IN_SECONDS",
 	};
+	static const char *const theirs[] = {
+		"KEYS", "MSG_REGION", "CLUSTER", "TRACE_ON", "TRAN_PREPARED_QUEUE_OFFSET",
+	};
 
-	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
-		if (name.n == strlen(names[i]) && memcmp(name.p, names[i], name.n) == 0)
-			return true;
-	return false;
+	return is_one_of(name, names, sizeof(names) / sizeof(names[0])) ||
+	       (rocketmq && is_one_of(name, theirs, sizeof(theirs) / sizeof(theirs[0])));
 }
 
 static bool
@@ -105,7 +116,7 @@ key_of(struct wire_str properties)
 }
 
 static bool
-take_headers(struct seen_message *m, struct wire_str properties)
+take_headers(struct seen_message *m, struct wire_str properties, bool rocketmq)
 {
 	struct wire_field f;
 	size_t count = 0;
@@ -116,7 +127,7 @@ take_headers(struct seen_message *m, struct wire_str properties)
 	if (!m->headers)
 		return false;
 	for (size_t at = 0; wire_property_next(properties, &at, &f);) {
-		if (is_system(f.name))
+		if (is_system(f.name, rocketmq))
 			continue;
 		m->headers[m->header_count++] = (escrow_header){ f.name.p, f.value.p, f.value.n };
 	}
@@ -147,7 +158,8 @@ take_one(struct escrow_view *v, const struct wire_message *w)
 	v->messages = m;
 	m += v->count++;
 	memset(m, 0, sizeof(*m));
-	if (!copy_text(m->topic, sizeof(m->topic), w->topic) || !take_headers(m, w->properties))
+	if (!copy_text(m->topic, sizeof(m->topic), w->topic) ||
+	    !take_headers(m, w->properties, v->rocketmq))
 		return false;
 	m->key = key_of(w->properties);
 	m->value = w->body;
@@ -167,9 +179,10 @@ take_transaction(struct escrow_view *v, struct wire_str properties)
 		return false;
 	if (wire_property_find(properties, "UNIQ_KEY", &s) && !copy_text(v->id, sizeof(v->id), s))
 		return false;
-	if (!wire_property_find(properties, "__transactionId__", &s) ||
+	/* RocketMQ has none, and what it calls so is the UNIQ_KEY. */
+	if (v->rocketmq || !wire_property_find(properties, "__transactionId__", &s) ||
 	    !gid_take(s, v->gid, v->gid_bytes))
-		(void)snprintf(v->gid, sizeof(v->gid), "%032d", 0); /* RocketMQ has none */
+		(void)snprintf(v->gid, sizeof(v->gid), "%032d", 0);
 	if (wire_property_find(properties, "ESCROW_DB", &s))
 		v->has_db = gid_take(s, text, v->db);
 	if (wire_property_find(properties, "TRANSACTION_CHECK_TIMES", &s) && wire_i64(s, &number) &&
@@ -201,12 +214,13 @@ take_body(struct escrow_view *v)
 }
 
 static struct escrow_view *
-read_check(const struct wire_command *command)
+read_check(const struct wire_command *command, bool rocketmq)
 {
 	struct escrow_view *v = calloc(1, sizeof(*v) + command->body.n);
 
 	if (!v)
 		return NULL;
+	v->rocketmq = rocketmq;
 	v->n = command->body.n;
 	if (v->n > 0)
 		memcpy(v->body, command->body.p, v->n);
@@ -233,7 +247,7 @@ void
 checks_take(escrow_client *c, const struct wire_command *command)
 {
 	struct checks *k = &c->checks;
-	struct escrow_view *v = read_check(command);
+	struct escrow_view *v = read_check(command, c->engine.rocketmq);
 	bool taken = false;
 
 	atomic_fetch_add(&c->stats.checks, 1);

@@ -258,7 +258,7 @@ int64_t clock_ns(void);
 
 /* ---- rocketmq.c ------------------------------------------------------------------------------ */
 
-/* Makes a half-send one that RocketMQ knows, once.  NULL, or why that cannot be. */
+/* Makes a request one that RocketMQ knows, once.  NULL, or why that cannot be. */
 const char *rocketmq_frame(struct op *op);
 
 /* ---- check.c --------------------------------------------------------------------------------- */

@@ -1,9 +1,10 @@
 /*
- * rocketmq.c -- a half-send for a broker that is RocketMQ: request 310 instead of 7802.
+ * rocketmq.c -- requests for a broker that is RocketMQ: a half-send by 310 instead of 7802.
  *
  * RocketMQ's messages are text with properties: what cannot be said so is refused here, before it
  * would be lost in silence.  There is no fence: no db_id, no gid, and a repeated half-send is a
- * second one, which its check rolls back.
+ * second one, which its check rolls back.  A half-send that names a db_id counts on the fence, and
+ * is refused too.
  */
 #include "producer/inside.h"
 
@@ -100,6 +101,8 @@ convert(struct op *op, const struct wire_command *from, char *block)
 
 	if (wire_half_decode(from, &h) < 0 || wire_part_next(from->body, &at, &part) != 1)
 		return "the half-send cannot be read";
+	if (h.db_id.n > 0)
+		return "RocketMQ has no gids, so that there is no fence";
 	if (wire_part_next(from->body, &at, &none) != 0)
 		return "RocketMQ has one message to a transaction";
 	if (part.value.n == 0)
@@ -134,6 +137,18 @@ convert(struct op *op, const struct wire_command *from, char *block)
 	return NULL;
 }
 
+/* A decision that decides nothing is not answered: who waited for that would wait in vain. */
+static void
+unanswered(struct op *op, const struct wire_command *end)
+{
+	int64_t decision;
+
+	if (!wire_field_i64(end, "commitOrRollback", &decision) || decision != WIRE_UNKNOWN)
+		return;
+	wire_set_flag(op->frame, WIRE_ONEWAY);
+	op->oneway = true;
+}
+
 const char *
 rocketmq_frame(struct op *op)
 {
@@ -143,10 +158,12 @@ rocketmq_frame(struct op *op)
 
 	if (op->kind == OP_WATERMARK)
 		return "RocketMQ knows no watermark";
-	if (op->kind != OP_HALF)
+	if (op->kind != OP_HALF && op->kind != OP_END)
 		return NULL;
 	if (wire_decode(op->frame, op->n, &from) < 0)
-		return "the half-send cannot be read";
+		return "the request cannot be read";
+	if (op->kind == OP_END)
+		unanswered(op, &from);
 	if (from.code != WIRE_HALF_SEND)
 		return NULL; /* done already */
 	block = malloc(WIRE_PROPERTIES_MAX);

@@ -322,6 +322,12 @@ escrow_table_db_id(const escrow_table *t)
 escrow_status
 escrow_table_begin(escrow_table *t, void *db, const unsigned char *gid)
 {
+	static const unsigned char none[ESCROW_GID_SIZE];
+
+	/* All of its transactions would be one. */
+	if (memcmp(gid, none, sizeof(none)) == 0)
+		return fail(ESCROW_E_ARG, "a gid of zeroes: RocketMQ has none, so that there is no "
+					  "fence");
 	enter(t, gid);
 	switch (t->fence->begin(t->fence, db, gid, t->fence->db_id)) {
 	case ESCROW_FENCE_OPEN:

@@ -325,6 +325,12 @@ wire_set_opaque(void *frame, int32_t opaque)
 }
 
 void
+wire_set_flag(void *frame, int32_t flag)
+{
+	put32((uint8_t *)frame + PREFIX + 9, (uint32_t)flag);
+}
+
+void
 wire_set_body(void *frame, size_t frame_n, size_t n)
 {
 	put32(frame, (uint32_t)(frame_n - 4 + n));

@@ -147,10 +147,11 @@ const char *wire_language_name(int32_t language);
 int wire_encode(const struct wire_command *c, void *buf, size_t room, size_t *ret_n);
 
 /*
- * For who keeps frames: another opaque in a binary frame, and a body of N bytes for one that was
- * encoded without, which the caller puts behind it.
+ * For who keeps frames: another opaque or flag in a binary frame, and a body of N bytes for one
+ * that was encoded without, which the caller puts behind it.
  */
 void wire_set_opaque(void *frame, int32_t opaque);
+void wire_set_flag(void *frame, int32_t flag);
 void wire_set_body(void *frame, size_t frame_n, size_t n);
 
 /* ---- properties: name 0x01 value 0x02 ... ----------------------------------------- */

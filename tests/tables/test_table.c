@@ -361,11 +361,14 @@ END_TEST
 
 START_TEST(what_is_wrong_is_refused)
 {
+	static const unsigned char rocketmq[ESCROW_GID_SIZE];
 	escrow_table_opts bad = ESCROW_TABLE_OPTS_INIT;
 	escrow_table *second;
 
 	ck_assert_int_eq(escrow_table_attach(table, client, NULL, NULL), ESCROW_E_ARG);
 	ck_assert_int_eq(escrow_table_rekey(table), ESCROW_E_ARG);
+	/* The second transaction of that "gid" would find the first one's row, and not run. */
+	ck_assert_int_eq(escrow_table_begin(table, NULL, rocketmq), ESCROW_E_ARG);
 	ck_assert_int_eq(escrow_table_open(&second, &fence), ESCROW_OK);
 	bad.grace_ms = -1;
 	ck_assert_int_eq(escrow_table_attach(second, client, NULL, &bad), ESCROW_E_ARG);

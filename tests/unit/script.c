@@ -159,6 +159,9 @@ end(struct script *s, const struct wire_command *c)
 	atomic_fetch_add(&s->ends, 1);
 	if (atomic_load(&s->mute))
 		return;
+	/* As RocketMQ does. */
+	if (atomic_load(&s->hello_code) == WIRE_NOT_SUPPORTED && s->end.decision == WIRE_UNKNOWN)
+		return;
 	wire_command_init(&r, WIRE_BINARY, busy(s) ? WIRE_SYSTEM_BUSY : atomic_load(&s->end_code));
 	reply(s, &r, c);
 }
@@ -407,8 +410,11 @@ script_check(struct script *s, const char *group, int64_t seq, int count)
 	len = snprintf(properties, sizeof(properties),
 		       "TRAN_MSG\1true\2PGROUP\1%s\2UNIQ_KEY\1K%lld\2__transactionId__\1"
 		       "0000018bcfe56800%016llx\2TRANSACTION_CHECK_TIMES\0013\2ESCROW_DB\1"
-		       "0102030405060708090a0b0c0d0e0f10\2__SHARDINGKEY\1key\2color\1red\2",
-		       group, (long long)seq, (long long)seq);
+		       "0102030405060708090a0b0c0d0e0f10\2__SHARDINGKEY\1key\2color\1red\2%s",
+		       group, (long long)seq, (long long)seq,
+		       atomic_load(&s->hello_code) == WIRE_NOT_SUPPORTED
+			       ? "KEYS\1key\2MSG_REGION\1r\2CLUSTER\1c\2TRACE_ON\1true\2"
+			       : "");
 	for (int i = 0; i < count; i++) {
 		char value[16];
 		int value_n = snprintf(value, sizeof(value), "v%d", i);

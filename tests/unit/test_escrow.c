@@ -796,8 +796,62 @@ START_TEST(rocketmq_gets_what_it_knows_and_the_rest_is_refused)
 	m[0].header_count = 0;
 	m[0].key = "\1\2";
 	ck_status(escrow_half_send(c, m, 1, NULL, &txn), ESCROW_E_UNSUPPORTED);
+	m[0].key = NULL;
+	m[0].key_len = 0;
+	opts.db_id = "0123456789abcdef";
+	ck_status(escrow_half_send(c, m, 1, &opts, &txn), ESCROW_E_UNSUPPORTED);
+	ck_assert_ptr_nonnull(strstr(escrow_last_error(), "no fence"));
 	ck_status(escrow_oldest_undecided(c, "0123456789abcdef", 1000, gid), ESCROW_E_UNSUPPORTED);
 	ck_status(escrow_close(c, 1000), ESCROW_OK);
+}
+END_TEST
+
+static escrow_decision
+knows_nothing(const escrow_view *view, void *arg)
+{
+	escrow_message m = ESCROW_MESSAGE_INIT;
+
+	(void)arg;
+	/* The script's checks carry one, as RocketMQ's do: but there it is the UNIQ_KEY. */
+	ck_assert_str_eq(escrow_view_gid(view), "00000000000000000000000000000000");
+	ck_assert_int_eq(escrow_view_gid_bytes(view)[15], 0);
+	ck_status(escrow_view_message(view, 0, &m), ESCROW_OK);
+	ck_assert_uint_eq(m.header_count, 1);
+	ck_assert_str_eq(m.headers[0].name, "color");
+	return ESCROW_UNKNOWN;
+}
+
+static void
+no_complaint(void *arg, escrow_log_level level, const char *text)
+{
+	if (level != ESCROW_LOG_INFO && !strstr(text, "this broker is RocketMQ"))
+		atomic_fetch_add((atomic_int *)arg, 1);
+}
+
+/* Would lose: seconds for every transaction that is left to its check, and the connection. */
+START_TEST(rocketmq_does_not_answer_who_knows_nothing)
+{
+	escrow_conf *conf = escrow_conf_new();
+	atomic_int complaints = 0;
+	escrow_client *c;
+	escrow_txn *txn;
+
+	script_start(s);
+	atomic_store(&s->hello_code, WIRE_NOT_SUPPORTED);
+	ck_assert_ptr_nonnull(conf);
+	escrow_conf_set_log(conf, no_complaint, &complaints);
+	ck_status(escrow_conf_set_url(conf, script_url(s, "&timeout.ms=2000")), ESCROW_OK);
+	ck_status(escrow_open_conf(&c, conf), ESCROW_OK);
+	ck_status(escrow_on_check(c, NULL, knows_nothing, NULL), ESCROW_OK);
+	txn = half(c);
+	ck_status(escrow_decide(&txn, ESCROW_UNKNOWN, NULL), ESCROW_OK);
+	ck_assert(script_wait(&s->ends, 1));
+	script_check(s, "g", 7, 1);
+	ck_assert(script_wait(&s->ends, 2));
+	ck_assert_int_eq(s->end.decision, WIRE_UNKNOWN);
+	ck_status(escrow_flush(c, 1000), ESCROW_OK);
+	ck_status(escrow_close(c, 1000), ESCROW_OK);
+	ck_assert_int_eq(atomic_load(&complaints), 0);
 }
 END_TEST
 
@@ -1325,7 +1379,8 @@ UNIT_WITH("escrow", setup, teardown, what_is_half_sent_is_what_the_application_s
 	  every_server_is_tried_before_there_is_a_pause, a_stranger_among_servers_fails_nothing,
 	  a_name_that_takes_for_ever_holds_up_nobody, a_broker_that_moved_is_found_again,
 	  a_stranger_at_the_address_is_told_apart,
-	  rocketmq_gets_what_it_knows_and_the_rest_is_refused, the_watermark_is_told,
+	  rocketmq_gets_what_it_knows_and_the_rest_is_refused,
+	  rocketmq_does_not_answer_who_knows_nothing, the_watermark_is_told,
 	  tls_trusts_whom_it_was_told_to, checks_are_answered_by_the_listener_of_their_group,
 	  everything_happens_in_poll_when_the_descriptor_says_so, a_callback_cannot_block,
 	  closing_completes_what_is_under_way_and_keeps_handles_valid,

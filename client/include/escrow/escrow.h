@@ -165,9 +165,11 @@ typedef struct escrow_conf escrow_conf;
  *                                   RocketMQ `servers` is the broker, not its name server;
  *                                   there is one message to a transaction, its key and
  *                                   headers are text, its value is not empty; and there is
- *                                   no fence: gids are zeroes, no db_id is kept, no
- *                                   watermark known, and a half-send that is sent again is
- *                                   a second one, left to its check.  The log says so
+ *                                   no fence: gids are zeroes, a half-send with a db_id is
+ *                                   UNSUPPORTED, no watermark is known, and a half-send that
+ *                                   is sent again is a second one, left to its check.
+ *                                   UNKNOWN is not answered: OK says that it was given to
+ *                                   the connection.  The log says that it is RocketMQ
  *   tls                false        true with the scheme escrows://
  *   tls.ca             system's     PEM file of the authorities to trust
  *   tls.cert, tls.key               PEM files of our own certificate

@@ -115,6 +115,7 @@ typedef int (*escrow_business_fn)(void *db, void *arg);
  *             either.  The check finds out; do not repeat it
  *   DECIDED   before FN: opts->id is committed already.  After it: an operator decided otherwise
  *   ARG       not attached, or DB leads to another database or is inside a transaction
+ *   UNSUPPORTED  the broker is RocketMQ, which has no gids: there is no fence.  FN was not called
  *   any other of escrow_half_send(): FN was not called
  *
  * FN was called, and its effect is durable, exactly when it returns OK (or IN_DOUBT, then maybe;
@@ -131,7 +132,8 @@ ESCROW_API escrow_status escrow_table_send(escrow_table *table, void *db,
 ESCROW_API const unsigned char *escrow_table_db_id(const escrow_table *table);
 /*
  * Opens the local transaction of a gid (ESCROW_GID_SIZE bytes).  OK: it is open.  FENCED, EXPIRED,
- * DATABASE, ARG as above; DECIDED: an earlier attempt committed, so tell the broker COMMIT.
+ * DATABASE, ARG as above; DECIDED: an earlier attempt committed, so tell the broker COMMIT.  A gid
+ * of zeroes is RocketMQ's, and ARG.
  * Unless it returns OK no transaction is open.  To the broker: ROLLBACK after FENCED and
  * DATABASE, nothing after EXPIRED and ARG.
  */
