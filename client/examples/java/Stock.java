@@ -105,7 +105,7 @@ public final class Stock {
 				for (ConsumerRecord<byte[], byte[]> record : records)
 					stock.apply(record);
 				if (!records.isEmpty())
-					kafka.commitSync();
+					kafka.commitAsync(); // losing it costs nothing
 			}
 		}
 	}

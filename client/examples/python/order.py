@@ -140,7 +140,8 @@ def main(address, path, item, orders):
         value = ("%s %d %s" % (order[0], order[2], item)).encode()
         message = Message(ctypes.sizeof(Message), b"orders", item.encode(), len(item.encode()), value, len(value), None, 0, -1)
         opts = HalfOpts(struct_size=ctypes.sizeof(HalfOpts), db_id=db_id)
-        must(escrow.escrow_half_send(client, message, 1, opts, ctypes.byref(txn)))
+        while escrow.escrow_half_send(client, message, 1, opts, ctypes.byref(txn)):  # there is no transaction: again
+            print("order.py: %s" % escrow.escrow_last_error().decode(), file=sys.stderr)
         told = sell(sales, bytes.fromhex(escrow.escrow_txn_gid(txn).decode()), db_id, order)
         escrow.escrow_decide(ctypes.byref(txn), told, None)  # what gets lost is asked about
     print("sold", flush=True)

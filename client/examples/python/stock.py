@@ -80,7 +80,10 @@ def main(kafka, path, instance):
             print("stock.py: %s" % message.error(), file=sys.stderr)  # a broker that is away; it will be back
             continue
         apply(db, message)
-        consumer.store_offsets(message)  # committed now and then, only behind a durable effect
+        try:
+            consumer.store_offsets(message)  # committed now and then, only behind a durable effect
+        except confluent_kafka.KafkaException:
+            pass  # the partition has gone to another, who finds the effect
 
 
 if __name__ == "__main__":
