@@ -60,6 +60,8 @@
 	X(AUDIT_AFTER_EFFECT, "sim", "the audit record comes behind the record of its effect") \
 	/* further ones of core and journal, written down before any was tried */ \
 	X(COPY_SAYS_MEMORY, "sim", "a copy leaves out the step that is journaled and not durable") \
+	X(NUMBER_BEFORE_APPEND, "test_core_recover", "an n is used before its decision is there") \
+	X(LAST_COPY_HAS_KEY, "sim", "recovery gives a key to the last record that has it") \
 	X(DECIDE_WHILE_PENDING, "sim", "a decision does not wait for one being journaled") \
 	X(OPEN_BEFORE_DURABLE, "sim", "a segment is begun before the one before it is durable")
 

@@ -1,6 +1,7 @@
 /*
  * core_end.c -- commit, rollback, unknown: who may decide, and what a decision does.
  */
+#include "base/canary.h"
 #include "core/core_internal.h"
 
 static void
@@ -39,6 +40,8 @@ number_parts(struct core *c, uint32_t index, uint64_t *ret_n)
 		ret_n[i++] = part->n;
 	}
 	CHECK(i == row->count, row->txn.seq);
+	if (CANARY(NUMBER_BEFORE_APPEND))
+		return i;
 	for (uint32_t p = row->parts; p != PART_NONE; p = table_part(&c->table, p)->next) {
 		const struct part_node *part = table_part(&c->table, p);
 
@@ -83,7 +86,7 @@ core_decision(struct core *c, uint32_t index, const struct txn_step *step, const
 	}
 	row_set(row, ROW_PENDING);
 	core_pend(c, &p, core_append(c, &e));
-	if (ev == TXN_COMMIT)
+	if (ev == TXN_COMMIT && !CANARY(NUMBER_BEFORE_APPEND))
 		numbers_used(c, row);
 	if (CANARY(PUBLISH_BEFORE_DURABLE) && ev == TXN_COMMIT)
 		core_push(c, index);

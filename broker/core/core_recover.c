@@ -35,7 +35,8 @@ recover_key(struct core *c, uint32_t index)
 	const struct row *row = core_row(c, index);
 	uint32_t old = table_find_key(&c->table, row->key_hash);
 
-	if (old == ROW_NONE || core_row(c, old)->txn.seq < row->txn.seq)
+	if (old == ROW_NONE || core_row(c, old)->txn.seq < row->txn.seq ||
+	    CANARY(LAST_COPY_HAS_KEY))
 		table_key(&c->table, index);
 }
 

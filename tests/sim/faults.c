@@ -11,7 +11,8 @@
 #include "sim/life.h"
 #include "sim/memory_sim.h"
 
-#define YEAR_MS INT64_C(31557600000)
+#define YEAR_MS    INT64_C(31557600000)
+#define ROLL_BYTES 1500 /* so near to its end a segment is about to be full */
 
 /* How many of 1000 seeds have the class, and of 10,000 steps with it how many it strikes at. */
 static const struct odds {
@@ -220,6 +221,17 @@ just_reclaimed(struct life *l)
 
 	l->reclaimed_seen = reclaimed;
 	return fresh && drawn(l, FAULT_POWER_CUT) && rng_sim_chance(&l->dice[FAULT_POWER_CUT], 100);
+}
+
+/* The moment before a segment is begun: what a record relies on may be on either side. */
+static bool
+about_to_roll(struct life *l)
+{
+	const struct journal_stats *j = journal_stats(loop_journal(l->loop));
+	uint64_t begun = j->appended_lsn % l->conf.journal.segment_bytes;
+
+	return begun + ROLL_BYTES > l->conf.journal.segment_bytes && drawn(l, FAULT_DIE) &&
+	       rng_sim_chance(&l->dice[FAULT_DIE], 300);
 }
 
 static void
@@ -481,6 +493,10 @@ faults_strike(struct life *l)
 	}
 	if (l->loop && just_reclaimed(l))
 		strike(l, FAULT_POWER_CUT);
+	if (l->loop && !l->excused && about_to_roll(l)) {
+		strike(l, FAULT_DIE);
+		disk_sim_knobs(l->disk)->stop = roll(l, FAULT_DIE, 1, 10);
+	}
 }
 
 /* ---- what lasts ------------------------------------------------------------------------------ */

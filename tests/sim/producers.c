@@ -21,6 +21,7 @@
 #define TRIES_MAX   6
 #define STRANGER    (1 << 30)       /* opaques from here on are of requests that must be refused */
 #define ALTERED     (1 << 29)       /* ... and those of half-sends with another body than before */
+#define ANEW_NS     (2 * NS_PER_S)  /* what was rolled back is tried again so soon */
 #define DEAF_NS     (70 * NS_PER_S) /* after so much silence a client connects anew */
 
 enum job_state { JOB_IDLE, JOB_SENDING, JOB_LOCAL, JOB_ENDING };
@@ -392,6 +393,18 @@ on_half_answer(struct producers *p, struct producer *one, struct job *j,
 	begin_local(p, j);
 }
 
+/* The same message, under the same key, within so much time. */
+static void
+send_again(struct producers *p, struct job *j, uint64_t within_ns)
+{
+	uint32_t message = j->message;
+
+	job_over(j);
+	j->message = message;
+	j->state = JOB_SENDING;
+	j->due_ns = p->now_ns + (int64_t)rng_sim_below(&p->rng, within_ns);
+}
+
 static void
 on_end_answer(struct producers *p, struct producer *one, struct job *j,
 	      const struct wire_command *c)
@@ -408,14 +421,14 @@ on_end_answer(struct producers *p, struct producer *one, struct job *j,
 			    j->gid.lo);
 	if (c->code == WIRE_SUCCESS && j->verdict == VERDICT_COMMIT &&
 	    rng_sim_chance(&p->rng, p->knobs.repeat_permille)) {
-		uint32_t message = j->message;
-
-		job_over(j);
-		j->message = message;
+		send_again(p, j, (uint64_t)p->knobs.again_ns);
 		j->again = true;
-		j->state = JOB_SENDING;
-		j->due_ns =
-			p->now_ns + (int64_t)rng_sim_below(&p->rng, (uint64_t)p->knobs.again_ns);
+		return;
+	}
+	if (c->code == WIRE_SUCCESS && j->verdict == VERDICT_ROLLBACK && !p->settling &&
+	    rng_sim_chance(&p->rng, p->knobs.anew_permille)) {
+		send_again(p, j, ANEW_NS);
+		p->counts.anew++;
 		return;
 	}
 	job_over(j);

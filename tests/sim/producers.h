@@ -31,6 +31,7 @@ struct producers_knobs {
 	uint32_t mute_permille;	   /* a check is not answered                             */
 	uint32_t late_permille;	   /* ... answered up to slow_ns later                    */
 	uint32_t repeat_permille;  /* a half-send is repeated though it was answered       */
+	uint32_t anew_permille;	   /* what was rolled back is tried again, under its key      */
 	uint32_t fenced_permille;  /* of producers                                        */
 	uint32_t quit_permille;	   /* per step: a producer's connection is dropped          */
 	uint32_t flip_permille;	   /* of decisions: the contrary of what the database says   */
@@ -63,7 +64,7 @@ uint32_t producers_crash(struct producers *p);
 
 struct producers_counts {
 	uint64_t checks, check_answers, connects, timeouts, repeats, stale_rollbacks;
-	uint64_t flips, strangers, twice, quits, odd, busy;
+	uint64_t flips, strangers, twice, quits, odd, busy, anew;
 };
 
 const struct producers_counts *producers_counts(const struct producers *p);

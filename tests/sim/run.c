@@ -87,7 +87,8 @@ draw_conf(struct life *l)
 	c->policy.checks_max = between(l, 2, 6);
 	c->policy.parked_ns = between(l, 5, 60) * NS_PER_S;
 	c->idempotency_window_ms = between(l, 200, 30000);
-	c->history_retention_ms = between(l, 0, 60000);
+	/* Often as little as there is: then segments leave as soon as they are full. */
+	c->history_retention_ms = between(l, 0, rng_sim_chance(&l->rng, 300) ? 500 : 60000);
 	c->audit_retention_ms = between(l, 1000, 60000);
 	c->message_bytes = 8192;
 	c->lane_window = between(l, 1, 64);
@@ -144,6 +145,7 @@ draw_producers(struct life *l)
 		k.mute_permille = life_between(odd, 0, 300);
 		k.late_permille = life_between(odd, 0, 600);
 		k.repeat_permille = life_between(odd, 0, 300);
+		k.anew_permille = life_between(odd, 0, 900);
 	}
 	if (drawn[FAULT_PRODUCER_FLIP])
 		k.flip_permille = life_between(&l->dice[FAULT_PRODUCER_FLIP], 5, 100);
@@ -284,6 +286,23 @@ on_acked(void *arg, const char *topic, int32_t partition, int64_t offset)
 
 /* ---- the broker's life ----------------------------------------------------------------------- */
 
+/*
+ * What a power cut leaves: mostly anything; sometimes, on purpose, what came first, with half a
+ * unit behind it, or all but one unit, for those are where rules about groups end.
+ */
+static void
+draw_cut(struct life *l)
+{
+	static const enum disk_sim_cut cuts[] = { DISK_SIM_PREFIX, DISK_SIM_TORN, DISK_SIM_HOLE };
+	struct disk_sim_knobs *d = disk_sim_knobs(l->disk);
+	struct rng_sim *dice = &l->dice[FAULT_POWER_CUT];
+
+	d->cut = rng_sim_chance(dice, 700) ? DISK_SIM_DRAWN
+					   : cuts[rng_sim_below(dice, ARRAY_LEN(cuts))];
+	d->cut_units = life_between(dice, 0, 3);
+	d->cut_steps = life_between(dice, 0, 4);
+}
+
 /* The broker is gone, and with it all that was only in memory. */
 static void
 bury(struct life *l, bool power)
@@ -301,6 +320,7 @@ bury(struct life *l, bool power)
 		l->result->reclaimed += journal_stats(loop_journal(l->loop))->reclaimed;
 		hit_counters(l);
 	}
+	draw_cut(l);
 	if (power)
 		disk_sim_crash(l->disk);
 	else

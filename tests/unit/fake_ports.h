@@ -58,6 +58,7 @@ struct fake {
 	bool full;	  /* ENTRY_HALF does not fit */
 	bool too_big;	  /* and never will */
 	bool lazy_lost;	  /* lazy entries are dropped */
+	bool roll;	  /* the next entry begins a segment */
 	bool cold;	  /* fetch says ERR_AGAIN */
 	bool broken;	  /* fetch says ERR_IO */
 	uint64_t fetch_token;
@@ -161,6 +162,8 @@ fake_copy(const struct entry *from)
 	return e;
 }
 
+static inline void fake_roll(struct fake *f);
+
 static inline int
 fake_append(void *arg, const struct entry *e, struct place *ret_place)
 {
@@ -172,6 +175,10 @@ fake_append(void *arg, const struct entry *e, struct place *ret_place)
 	*ret_place = (struct place){ 0, 0 };
 	if (f->lazy_lost && lazy)
 		return 0;
+	if (f->roll) {
+		f->roll = false;
+		fake_roll(f);
+	}
 	ck_assert_uint_lt(f->count, FAKE_MAX);
 	*ret_place = (struct place){ f->count * FAKE_LEN, FAKE_LEN };
 	f->log[f->count++] = fake_copy(e);

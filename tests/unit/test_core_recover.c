@@ -423,6 +423,32 @@ START_TEST(the_audit_trail_never_goes_back)
 }
 END_TEST
 
+/*
+ * A user would lose: the order of a partition, or a night, to an alarm that messages are gone.  A
+ * decision opens a segment, and a power cut leaves of that only its state record: the number that
+ * the decision had was never given to anybody.
+ */
+START_TEST(a_number_goes_with_the_decision_that_had_it)
+{
+	struct answer a;
+
+	fake_open(&f);
+	fake_topic(&f, "t", 1);
+	a = fake_begin(&f, 1, "key", "x");
+	f.roll = true;
+	fake_end(&f, &a, a.token, VERDICT_COMMIT, false);
+	fake_decide(&f);
+	ck_assert(!f.roll && f.log[f.count - 1].type == ENTRY_DECISION);
+	ck_assert_int_eq(f.log[f.count - 2].type, ENTRY_STATE);
+	f.durable = f.count - 1;
+	fake_crash(&f, 1000);
+	ck_assert_uint_eq(f.notes[NOTE_RECORD_GONE], 0);
+	fake_decided(&f, &a, VERDICT_COMMIT);
+	ck_assert_uint_eq(f.publish_count, 1);
+	ck_assert_uint_eq(f.published[0].n, 1);
+}
+END_TEST
+
 int
 main(void)
 {
@@ -441,5 +467,6 @@ main(void)
 	tcase_add_test(t, marks_of_no_lane_are_refused);
 	tcase_add_test(t, impossible_catalogues_are_refused);
 	tcase_add_test(t, the_audit_trail_never_goes_back);
+	tcase_add_test(t, a_number_goes_with_the_decision_that_had_it);
 	return unit_run_case("core_recover", t);
 }
