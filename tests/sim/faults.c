@@ -149,8 +149,12 @@ draw_kafka(struct life *l)
 		k->lying_permille = roll(l, FAULT_KAFKA_LIES, 1, 50);
 		k->refuse_permille = roll(l, FAULT_KAFKA_LIES, 1, 50);
 	}
-	if (drawn(l, FAULT_KAFKA_POISON))
+	if (drawn(l, FAULT_KAFKA_POISON)) {
 		k->poison_permille = roll(l, FAULT_KAFKA_POISON, 1, 60);
+		/* somebody raises the limit in the end, or nobody does */
+		if (roll(l, FAULT_KAFKA_POISON, 0, 1))
+			l->cured_ns = l->now_ns + roll(l, FAULT_KAFKA_POISON, 5, 60) * NS_PER_S;
+	}
 	if (drawn(l, FAULT_KAFKA_FATAL))
 		k->fatal_permille = roll(l, FAULT_KAFKA_FATAL, 1, 20);
 	if (drawn(l, FAULT_KAFKA_FULL))
@@ -541,6 +545,11 @@ faults_pass(struct life *l)
 	}
 	if (l->shown_ns && l->now_ns >= l->shown_ns)
 		show_topic(l);
+	if (l->cured_ns && l->now_ns >= l->cured_ns) {
+		l->cured_ns = 0;
+		l->sink_knobs.poison_permille = 0;
+		sink_sim_set(l->sink, &l->sink_knobs);
+	}
 	if (l->native_ns && l->now_ns >= l->native_ns)
 		go_native(l);
 	if (l->watchdog_ns && l->now_ns >= l->watchdog_ns) {
