@@ -238,6 +238,10 @@ open_world(struct daemon *d)
 		return EXIT_START;
 	}
 	err = sink_real_open(c->kafka, c->kafka_count, why, sizeof(why), &d->world.sink);
+	if (err == ERR_SYSTEM) {
+		log_error("cannot start the kafka client", "error=%s", log_q(str_of(why)));
+		return EXIT_START;
+	}
 	if (err) {
 		log_error("the kafka client refuses the configuration", "error=%s",
 			  log_q(str_of(why)));

@@ -101,7 +101,8 @@ struct sink_property {
 
 /*
  * ERR_CONFIG: a property is unknown, denied or wrong; RET_WHY (at least 512 bytes) says which
- * and why, in librdkafka's own words where they are its.  The deny list is in sink_real_conf.c.
+ * and why, in librdkafka's own words where they are its.  ERR_SYSTEM: there is no thread, or no
+ * descriptor, for it.  The deny list is in sink_real_conf.c.
  */
 int sink_real_open(const struct sink_property *properties, size_t count, char *ret_why,
 		   size_t why_size, struct sink **ret_sink);

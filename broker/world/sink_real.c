@@ -450,7 +450,8 @@ sink_real_open(const struct sink_property *properties, size_t count, char *ret_w
 	}
 	err = sink_handle_new(s, ret_why, why_size, &s->handle);
 	if (err) {
-		err = ERR_CONFIG; /* librdkafka refuses the combination of properties */
+		if (err == ERR_KAFKA) /* librdkafka refuses the combination of properties */
+			err = ERR_CONFIG;
 		goto fail;
 	}
 	err = sink_scout_start(s);

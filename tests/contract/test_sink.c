@@ -9,6 +9,8 @@
 #include <poll.h>
 #include <signal.h>
 #include <spawn.h>
+#include <stdarg.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/wait.h>
@@ -17,6 +19,7 @@
 
 #include "base/buf.h"
 #include "base/err.h"
+#include "contract/threads_fail.h"
 #include "sim/sink_sim.h"
 #include "unit/unit.h"
 #include "world/sink_real.h"
@@ -624,6 +627,172 @@ BOTH(a_dead_handle_says_so, NULL, NULL);
 
 /* ---- the real one alone ---- */
 
+/* librdkafka's queue takes so many, and then has no room for one. */
+static atomic_uint queue_takes;
+static atomic_bool queue_full;
+
+rd_kafka_resp_err_t __real_rd_kafka_producev(rd_kafka_t *rk, ...); /* the linker's names */
+rd_kafka_resp_err_t __wrap_rd_kafka_producev(rd_kafka_t *rk, ...);
+
+/* What produce() of sink_real_producer.c gives, in its order: there is no other call. */
+rd_kafka_resp_err_t
+__wrap_rd_kafka_producev(rd_kafka_t *rk, ...)
+{
+	struct {
+		const void *p;
+		size_t n;
+	} value, key;
+	rd_kafka_topic_t *rkt;
+	rd_kafka_headers_t *headers;
+	int32_t partition;
+	int64_t timestamp;
+	void *opaque;
+	int flags;
+	va_list ap;
+
+	if (atomic_load(&queue_takes))
+		atomic_fetch_sub(&queue_takes, 1);
+	else if (atomic_exchange(&queue_full, false))
+		return RD_KAFKA_RESP_ERR__QUEUE_FULL;
+	va_start(ap, rk);
+	ck_assert_int_eq(va_arg(ap, int), RD_KAFKA_VTYPE_RKT);
+	rkt = va_arg(ap, rd_kafka_topic_t *);
+	ck_assert_int_eq(va_arg(ap, int), RD_KAFKA_VTYPE_PARTITION);
+	partition = va_arg(ap, int32_t);
+	ck_assert_int_eq(va_arg(ap, int), RD_KAFKA_VTYPE_MSGFLAGS);
+	flags = va_arg(ap, int);
+	ck_assert_int_eq(va_arg(ap, int), RD_KAFKA_VTYPE_VALUE);
+	value.p = va_arg(ap, void *);
+	value.n = va_arg(ap, size_t);
+	ck_assert_int_eq(va_arg(ap, int), RD_KAFKA_VTYPE_KEY);
+	key.p = va_arg(ap, void *);
+	key.n = va_arg(ap, size_t);
+	ck_assert_int_eq(va_arg(ap, int), RD_KAFKA_VTYPE_TIMESTAMP);
+	timestamp = va_arg(ap, int64_t);
+	ck_assert_int_eq(va_arg(ap, int), RD_KAFKA_VTYPE_OPAQUE);
+	opaque = va_arg(ap, void *);
+	ck_assert_int_eq(va_arg(ap, int), RD_KAFKA_VTYPE_HEADERS);
+	headers = va_arg(ap, rd_kafka_headers_t *);
+	ck_assert_int_eq(va_arg(ap, int), RD_KAFKA_VTYPE_END);
+	va_end(ap);
+	return __real_rd_kafka_producev(rk, RD_KAFKA_V_RKT(rkt), RD_KAFKA_V_PARTITION(partition),
+					RD_KAFKA_V_MSGFLAGS(flags),
+					RD_KAFKA_V_VALUE((void *)(uintptr_t)value.p, value.n),
+					RD_KAFKA_V_KEY(key.p, key.n),
+					RD_KAFKA_V_TIMESTAMP(timestamp), RD_KAFKA_V_OPAQUE(opaque),
+					RD_KAFKA_V_HEADERS(headers), RD_KAFKA_V_END);
+}
+
+/* Would lose: the messages behind the first that librdkafka has no room for, or their order. */
+START_TEST(what_the_library_has_no_room_for_goes_later_in_order)
+{
+	struct rig *g = rig_new(true, NULL, NULL);
+	struct buf want = BUF_INIT;
+
+	await(g, SINK_CLUSTER, 1);
+	for (unsigned i = 0; i < 40; i++) {
+		if (i % 10 == 0) {
+			atomic_store(&queue_takes, 1 + i / 10);
+			atomic_store(&queue_full, true);
+		}
+		ck_assert_int_eq(publish(g, 0, i), 0);
+		buf_printf(&want, "ts=1700000000123 key=null value=%d:m%u\n", i < 10 ? 2 : 3, i);
+		if (i % 10 == 9) {
+			ck_assert(await(g, SINK_REPORT, i + 1));
+			/* it was full, or this shows nothing */
+			ck_assert(!atomic_load(&queue_full));
+		}
+	}
+	for (unsigned i = 0; i < 40; i++) {
+		ck_assert_uint_eq(g->times[i], 1);
+		ck_assert_int_eq(g->reports[i].result, SINK_ACKED);
+	}
+	read_log(g, 40);
+	ck_assert(str_eq(buf_as_str(&g->log[0]), buf_as_str(&want)));
+	buf_free(&want);
+	rig_free(g);
+}
+END_TEST
+
+/* Would lose: its lane, for ever: with nothing under way the queue will never have more room. */
+START_TEST(what_never_fits_the_library_is_a_report)
+{
+	struct rig *g = rig_new(true, NULL, NULL);
+
+	await(g, SINK_CLUSTER, 1);
+	atomic_store(&queue_full, true);
+	ck_assert_int_eq(publish(g, 0, 1), 0);
+	ck_assert(await(g, SINK_REPORT, 1));
+	ck_assert_int_eq(g->reports[1].result, SINK_UNCERTAIN);
+	ck_assert_int_eq(g->reports[1].code, RD_KAFKA_RESP_ERR__QUEUE_FULL);
+	ck_assert_int_eq(publish(g, 0, 2), 0);
+	ck_assert(await(g, SINK_REPORT, 2));
+	ck_assert_int_eq(g->reports[2].result, SINK_ACKED);
+	read_log(g, 1);
+	rig_free(g);
+}
+END_TEST
+
+/* Would lose: the loop, or the report that the lane waits for. */
+START_TEST(a_topic_that_the_library_refuses_is_a_report)
+{
+	struct rig *g = rig_new(true, NULL, NULL);
+	struct sink_record r = record(g, 0, "x");
+	char name[600];
+
+	await(g, SINK_CLUSTER, 1);
+	memset(name, 'x', sizeof(name));
+	r.topic = str_from(name, sizeof(name)); /* librdkafka's bound is 512 */
+	ck_assert_int_eq(g->sink->ops->publish(g->sink, &r, 1), 0);
+	ck_assert(await(g, SINK_REPORT, 1));
+	ck_assert_int_eq(g->reports[1].result, SINK_UNCERTAIN);
+	ck_assert_int_eq(g->reports[1].code, RD_KAFKA_RESP_ERR__INVALID_ARG);
+	ck_assert_uint_gt(g->reports[1].text.n, 0);
+	ck_assert_int_eq(publish(g, 0, 2), 0);
+	ck_assert(await(g, SINK_REPORT, 2));
+	ck_assert_int_eq(g->reports[2].result, SINK_ACKED);
+	rig_free(g);
+}
+END_TEST
+
+/*
+ * Would lose: the daemon, at its limit of threads, to a half-made sink.  A start says it, and not
+ * that the configuration is wrong; a handle that cannot be replaced goes on.
+ */
+START_TEST(a_thread_that_cannot_be_started_is_told)
+{
+	struct sink_property p = { "bootstrap.servers", "127.0.0.1:1" };
+	struct sink *sink = NULL;
+	unsigned logged;
+	struct rig *g;
+	char why[512];
+
+	for (unsigned nth = 1; nth <= 2; nth++) { /* the producer's, then the scout's */
+		threads_fail = nth;
+		why[0] = '\0';
+		ck_assert_int_eq(sink_real_open(&p, 1, why, sizeof(why), &sink), ERR_SYSTEM);
+		ck_assert_str_eq(why, "cannot start a thread");
+	}
+	g = rig_new(true, NULL, NULL);
+	await(g, SINK_CLUSTER, 1);
+	ck_assert_int_eq(publish(g, 0, 1), 0);
+	ck_assert(await(g, SINK_REPORT, 1));
+	threads_fail = 1;
+	logged = g->kinds[SINK_LOG];
+	ck_assert_int_eq(g->sink->ops->rebuild(g->sink), ERR_SYSTEM);
+	ck_assert(await(g, SINK_LOG, logged + 1));
+	ck_assert_int_eq(publish(g, 0, 2), 0);
+	ck_assert(await(g, SINK_REPORT, 2));
+	ck_assert_int_eq(g->reports[2].result, SINK_ACKED);
+	ck_assert_int_eq(g->sink->ops->rebuild(g->sink), 0);
+	ck_assert_int_eq(publish(g, 0, 3), 0);
+	ck_assert(await(g, SINK_REPORT, 3));
+	ck_assert_int_eq(g->reports[3].result, SINK_ACKED);
+	read_log(g, 3);
+	rig_free(g);
+}
+END_TEST
+
 /* Would lose: a lane, frozen for ever behind a message that librdkafka refuses on the spot. */
 START_TEST(too_large_for_the_library_is_a_report)
 {
@@ -766,6 +935,10 @@ main(void)
 		real_a_dead_handle_says_so,
 		going_and_coming_back_are_told,
 		names_that_come_to_nothing_make_room,
+		what_the_library_has_no_room_for_goes_later_in_order,
+		what_never_fits_the_library_is_a_report,
+		a_topic_that_the_library_refuses_is_a_report,
+		a_thread_that_cannot_be_started_is_told,
 		what_is_ours_cannot_be_set,
 		sim_each_is_reported_once_and_lies_in_order,
 		sim_every_byte_arrives_as_given,
