@@ -212,6 +212,9 @@ publications(struct metrics *m, const struct snapshot *s)
 	sample(m, "result=\"acknowledged\"", s->core.published);
 	sample(m, "result=\"refused\"", s->core.refused);
 	sample(m, "result=\"retried\"", s->core.publish_retries);
+	single(m, "escrow_mapping_failures_total", "counter",
+	       "Of those refused, messages that cannot be made Kafka records.",
+	       s->relay.mapping_failures);
 	durations(m, "escrow_publish_duration_seconds",
 		  "From a durable decision until Kafka acknowledged the message.",
 		  &s->tally.publish, tally_fast_ns);

@@ -140,6 +140,7 @@ fill(void *arg, struct mail *m, int64_t now_ns)
 		m->snapshot = mem_alloc(sizeof(*m->snapshot));
 		m->snapshot->core.rows[TXN_PREPARED] = 12;
 		m->snapshot->relay.up = false;
+		m->snapshot->relay.mapping_failures = 3;
 		if (m->want_topics) {
 			m->snapshot->topics = mem_alloc(sizeof(*m->snapshot->topics));
 			m->snapshot->topic_count = 1;
@@ -543,6 +544,7 @@ START_TEST(test_metrics)
 		"escrow_checks_sent_total 0",
 		"escrow_check_answers_total{answer=\"unknown\"} 0",
 		"escrow_publish_total{result=\"acknowledged\"} 0",
+		"escrow_mapping_failures_total 3",
 		"escrow_publish_duration_seconds_sum 0",
 		"escrow_publish_pending{topic=\"a\\\"b\"} 4",
 		"escrow_publish_pending{topic=\"other\"} 1",
