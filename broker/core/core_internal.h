@@ -122,7 +122,7 @@ struct pending {
 };
 
 /* A publication that Kafka has and did not report. */
-struct flight {
+struct lane_flight {
 	uint64_t position;
 	uint32_t lane;	    /* LANE_NONE: free                                            */
 	uint32_t bytes;
@@ -230,7 +230,7 @@ struct core {
 	uint64_t pending_first, pending_end;
 	uint32_t pending_cap;
 
-	struct flight *flights;
+	struct lane_flight *flights;
 	uint32_t flight_count, flight_cap, flight_free;
 	uint64_t flight_bytes;
 
@@ -375,19 +375,12 @@ void core_lane_fetched(struct core *c, uint32_t lane, const struct half *half);
 
 struct wait core_do_operation(struct core *c, const struct operation *op);
 void core_operation_durable(struct core *c, const struct pending *p);
-void core_audit_chain(struct core *c, const struct entry_audit *a, const uint8_t before[16],
-		      uint8_t ret_chain[16]);
 
 /* ---- core_view.c ----------------------------------------------------------------------------- */
 
-void core_view(const struct core *c, const struct row *row, struct row_view *ret_view);
 uint64_t core_etag(const struct core *c, const struct row *row);
 void core_timeline_add(struct core *c, const struct note *n);
 
-#define MARK_ANY  (-1) /* undecided, of any database                       */
-#define MARK_OPEN (-2) /* not final: undecided, owed to Kafka, undeliverable */
-/* Moves MARK to the first undecided of database DB, or as above; NULL: there is none before it. */
-const struct row *core_mark(struct core *c, struct mark *mark, int32_t db, uint32_t *budget);
 /* Looks at who is unpublished, if what is published is marked; told once the marks are durable. */
 void core_sample(struct core *c);
 void core_marked(struct core *c);

@@ -35,9 +35,9 @@ chain_str(struct buf *b, struct str s)
 	buf_str(b, s);
 }
 
-void
-core_audit_chain(struct core *c, const struct entry_audit *a, const uint8_t before[16],
-		 uint8_t ret_chain[16])
+static void
+chain_of(struct core *c, const struct entry_audit *a, const uint8_t before[16],
+	 uint8_t ret_chain[16])
 {
 	struct buf *b = &c->audit_buf;
 	struct hash128 hash;
@@ -73,7 +73,7 @@ audit(struct core *c, const struct operation *op, const char *outcome)
 		},
 	};
 
-	core_audit_chain(c, &e.audit, c->audit_chain, e.audit.chain);
+	chain_of(c, &e.audit, c->audit_chain, e.audit.chain);
 	memcpy(c->audit_chain, e.audit.chain, sizeof(c->audit_chain));
 	c->audit_number++;
 	return core_append(c, &e);

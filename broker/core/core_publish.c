@@ -55,7 +55,7 @@ flight_new(struct core *c)
 		c->flights = mem_grow(c->flights, c->flight_cap * sizeof(*c->flights));
 	}
 	i = c->flight_count++;
-	c->flights[i] = (struct flight){ .lane = LANE_NONE };
+	c->flights[i] = (struct lane_flight){ .lane = LANE_NONE };
 	return i;
 }
 
@@ -100,7 +100,7 @@ send_item(struct core *c, uint32_t number, const struct lane_item *item, const s
 {
 	const struct row *row = core_row(c, item->row);
 	uint32_t i = flight_new(c);
-	struct flight *f = &c->flights[i];
+	struct lane_flight *f = &c->flights[i];
 	struct publication p = {
 		.token = (uint64_t)f->serial << 32 | i,
 		.half = half,
@@ -314,7 +314,7 @@ core_report(struct core *c, uint64_t token, enum report report, int64_t offset, 
 {
 	uint32_t i = (uint32_t)token;
 	struct lane_item item;
-	struct flight f;
+	struct lane_flight f;
 
 	if (i >= c->flight_count || c->flights[i].lane == LANE_NONE ||
 	    c->flights[i].serial != token >> 32)

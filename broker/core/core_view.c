@@ -33,8 +33,8 @@ view_parts(const struct core *c, const struct row *row, struct row_view *v)
 	v->partition = table_part(&c->table, row->parts)->partition;
 }
 
-void
-core_view(const struct core *c, const struct row *row, struct row_view *ret_view)
+static void
+view_of(const struct core *c, const struct row *row, struct row_view *ret_view)
 {
 	bool stub = row->flags & ROW_STUB;
 
@@ -78,7 +78,7 @@ core_get(struct core *c, struct gid gid, struct row_view *ret_row)
 	if (index == ROW_NONE || !visible(core_row(c, index)) ||
 	    !gid_eq(gid, table_gid(&c->table, core_row(c, index))))
 		return ERR_NOTFOUND;
-	core_view(c, core_row(c, index), ret_row);
+	view_of(c, core_row(c, index), ret_row);
 	return 0;
 }
 
@@ -155,7 +155,7 @@ core_list(struct core *c, const struct list_query *q, struct list_page *ret_page
 			return;
 		}
 		if (matches(c, core_row(c, index), &f))
-			core_view(c, core_row(c, index), &ret_page->rows[ret_page->count++]);
+			view_of(c, core_row(c, index), &ret_page->rows[ret_page->count++]);
 		if (ret_page->count == limit) {
 			ret_page->next_seq = seq;
 			return;
@@ -166,6 +166,9 @@ core_list(struct core *c, const struct list_query *q, struct list_page *ret_page
 
 /* ---- watermarks ------------------------------------------------------------------------------ */
 
+#define MARK_ANY  (-1) /* undecided, of any database */
+#define MARK_OPEN (-2) /* not final: undecided, owed to Kafka, undeliverable */
+
 static bool
 is_meant(const struct row *row, int32_t db)
 {
@@ -174,8 +177,9 @@ is_meant(const struct row *row, int32_t db)
 	return row_undecided(row) && (db == MARK_ANY || row->db == db);
 }
 
-const struct row *
-core_mark(struct core *c, struct mark *mark, int32_t db, uint32_t *budget)
+/* Moves MARK to the first undecided of database DB, or as above; NULL: there is none before it. */
+static const struct row *
+mark_move(struct core *c, struct mark *mark, int32_t db, uint32_t *budget)
 {
 	if (!c->started) /* who is undecided is not counted yet */
 		return NULL;
@@ -218,7 +222,7 @@ core_watermark(struct core *c, const uint8_t db_id[16])
 	uint32_t i;
 
 	/* Out of budget, a mark is smaller than it could be: too careful, never wrong. */
-	(void)core_mark(c, &c->none_mark, 0, &budget);
+	(void)mark_move(c, &c->none_mark, 0, &budget);
 	none = mark_gid(c, &c->none_mark);
 	i = map_first(&c->by_db, hash_body(db_id, 16, 0).lo, &probe);
 	while (i != MAP_NONE && memcmp(c->dbs[i].id, db_id, 16) != 0)
@@ -226,7 +230,7 @@ core_watermark(struct core *c, const uint8_t db_id[16])
 	if (i == MAP_NONE)
 		return none;
 	budget = LIMIT_LIST_SCAN;
-	(void)core_mark(c, &c->dbs[i].mark, (int32_t)i + 1, &budget);
+	(void)mark_move(c, &c->dbs[i].mark, (int32_t)i + 1, &budget);
 	own = mark_gid(c, &c->dbs[i].mark);
 	return own.hi < none.hi || (own.hi == none.hi && own.lo < none.lo) ? own : none;
 }
@@ -243,7 +247,7 @@ core_sample(struct core *c)
 
 	if (!c->started || c->sample_end || c->lanes.dirty_count)
 		return;
-	(void)core_mark(c, &c->open_mark, MARK_OPEN, &budget);
+	(void)mark_move(c, &c->open_mark, MARK_OPEN, &budget);
 	c->sample = mark_gid(c, &c->open_mark);
 	c->sample_end = CANARY(TOLD_BEFORE_MARKED) ? 1 : c->pending_end + 1;
 	c->sample_ns = c->now_ns + NS_PER_S;
@@ -483,7 +487,7 @@ const struct core_stats *
 core_stats(struct core *c)
 {
 	uint32_t budget = LIMIT_LIST_SCAN;
-	const struct row *oldest = core_mark(c, &c->any_mark, MARK_ANY, &budget);
+	const struct row *oldest = mark_move(c, &c->any_mark, MARK_ANY, &budget);
 
 	c->stats.rows_bytes = table_bytes(&c->table) + c->timers.cap * sizeof(uint32_t);
 	c->stats.lanes_frozen = c->stats.foreign_cluster ? c->lanes.count : c->lanes.frozen;

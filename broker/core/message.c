@@ -96,20 +96,6 @@ headers_count(struct headers h)
 	return got < 0 ? -1 : count;
 }
 
-bool
-headers_find(struct headers h, struct str name, struct str *ret_value)
-{
-	struct header header;
-	size_t at = 0;
-
-	while (headers_next(h, &at, &header))
-		if (str_eq(header.name, name)) {
-			*ret_value = header.value;
-			return true;
-		}
-	return false;
-}
-
 void
 headers_add(struct buf *out, struct str name, struct str value)
 {

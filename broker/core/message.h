@@ -67,8 +67,6 @@ struct header {
 bool headers_next(struct headers h, size_t *at, struct header *ret_header);
 /* How many; -1 when the bytes are malformed. */
 int headers_count(struct headers h);
-/* The first header of that name; false when there is none. */
-bool headers_find(struct headers h, struct str name, struct str *ret_value);
 struct buf;
 void headers_add(struct buf *out, struct str name, struct str value);
 

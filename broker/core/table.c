@@ -255,6 +255,17 @@ table_add(struct table *t, uint64_t seq)
 	return index;
 }
 
+static void
+unkey(struct table *t, uint32_t index)
+{
+	struct row *row = table_row(t, index);
+
+	if (!(row->flags & ROW_KEYED))
+		return;
+	map_del(&t->by_key, row->key_hash, index);
+	row_clear(row, ROW_KEYED);
+}
+
 void
 table_del(struct table *t, uint32_t index)
 {
@@ -262,7 +273,7 @@ table_del(struct table *t, uint32_t index)
 
 	CHECK(row->txn.seq != 0, index);
 	CHECK(!(row->flags & (ROW_OVERDUE | ROW_FINAL | ROW_PENDING)), row->txn.seq);
-	table_unkey(t, index);
+	unkey(t, index);
 	while ((row->flags & ROW_PARTS) && row->parts != PART_NONE) {
 		uint32_t part = row->parts;
 		struct part_node *node = table_part(t, part);
@@ -334,20 +345,9 @@ table_key(struct table *t, uint32_t index)
 	if (old == index || row->key_hash == 0)
 		return;
 	if (old != ROW_NONE)
-		table_unkey(t, old);
+		unkey(t, old);
 	map_put(&t->by_key, row->key_hash, index);
 	row_set(row, ROW_KEYED);
-}
-
-void
-table_unkey(struct table *t, uint32_t index)
-{
-	struct row *row = table_row(t, index);
-
-	if (!(row->flags & ROW_KEYED))
-		return;
-	map_del(&t->by_key, row->key_hash, index);
-	row_clear(row, ROW_KEYED);
 }
 
 /* One of the counts of live rows that a span keeps. */

@@ -124,7 +124,6 @@ uint32_t table_find(const struct table *t, uint64_t seq);
 uint32_t table_find_key(const struct table *t, uint64_t key_hash);
 /* Lets the row's key lead to it, and no longer to another. */
 void table_key(struct table *t, uint32_t index);
-void table_unkey(struct table *t, uint32_t index);
 /* The live row SEQ became undecided, or is no longer. */
 void table_undecided(struct table *t, uint64_t seq, bool is);
 /* Where a search for undecided rows from SEQ on may begin: skips spans that have none.  0: no

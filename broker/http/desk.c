@@ -1,5 +1,9 @@
 /*
- * desk.c -- see desk.h.  Everything here runs on the loop's thread.
+ * desk.c -- the clerk: fills mails from the core, on the loop's thread.
+ *
+ * The only file of this folder that reads core, journal, relay and remoting; everything that
+ * leaves it is a copy.  A turn's mails are bounded (HTTP_TURN_COST) and so is each of them: a
+ * list looks at LIMIT_LIST_SCAN rows, a page has LIMIT_LIST_PAGE.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -7,7 +11,6 @@
 
 #include "base/err.h"
 #include "http/inside.h"
-#include "http/desk.h"
 
 struct desk {
 	struct mailbox *mb;
@@ -28,7 +31,7 @@ wall_ms(void)
 	return (uint64_t)ts.tv_sec * 1000 + (uint64_t)ts.tv_nsec / 1000000;
 }
 
-struct desk *
+static struct desk *
 desk_new(struct mailbox *mb, struct loop *l, uint32_t max_topics)
 {
 	struct desk *s = mem_alloc(sizeof(*s));
@@ -40,7 +43,7 @@ desk_new(struct mailbox *mb, struct loop *l, uint32_t max_topics)
 	return s;
 }
 
-struct desk *
+static struct desk *
 desk_free(struct desk *s)
 {
 	mem_free(s);
@@ -217,7 +220,7 @@ fill(void *arg, struct mail *m, int64_t now_ns)
 	abort();
 }
 
-struct clerk
+static struct clerk
 desk_clerk(struct desk *s)
 {
 	return (struct clerk){ s, fill };
@@ -225,7 +228,7 @@ desk_clerk(struct desk *s)
 
 /* ---- what the loop tells ----------------------------------------------------------------- */
 
-void
+static void
 desk_tally(struct desk *s, int64_t now_ns)
 {
 	s->wall_ms = wall_ms();
@@ -233,13 +236,13 @@ desk_tally(struct desk *s, int64_t now_ns)
 		tally_sample(&s->tally, core_stats(loop_core(s->loop)), now_ns);
 }
 
-void
+static void
 desk_note(struct desk *s, const struct note *note)
 {
 	tally_note(&s->tally, note, s->wall_ms);
 }
 
-void
+static void
 desk_answer(struct desk *s, struct reply_to to, const struct answer *answer)
 {
 	struct mail *m = mailbox_find(s->mb, to.tag);
@@ -251,7 +254,7 @@ desk_answer(struct desk *s, struct reply_to to, const struct answer *answer)
 	mailbox_done(s->mb, m);
 }
 
-void
+static void
 desk_fetched(struct desk *s, uint64_t token, int err, const struct half *half)
 {
 	struct mail *m = mailbox_find(s->mb, token);

@@ -132,8 +132,8 @@ out_id(struct out *o, const char *key, uint64_t value)
 	buf_printf(o->buf, "\"%llu\"", (unsigned long long)value);
 }
 
-void
-out_rfc3339(uint64_t ms, char ret_text[OUT_TIME])
+static void
+rfc3339(uint64_t ms, char ret_text[OUT_TIME])
 {
 	time_t seconds = (time_t)min_u64(ms / 1000, UINT64_C(253402300799)); /* year 9999 */
 	char date[24];
@@ -156,7 +156,7 @@ out_time(struct out *o, const char *key, uint64_t ms)
 		out_null(o, key_ms);
 		return;
 	}
-	out_rfc3339(ms, text);
+	rfc3339(ms, text);
 	out_text(o, key, text);
 	out_num(o, key_ms, ms);
 }

@@ -38,6 +38,5 @@ void out_id(struct out *o, const char *key, uint64_t value);
 void out_time(struct out *o, const char *key, uint64_t ms);
 void out_base64(struct out *o, const char *key, struct str value);
 
-void out_rfc3339(uint64_t ms, char ret_text[OUT_TIME]);
 
 #endif /* OUT_H */

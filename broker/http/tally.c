@@ -19,7 +19,7 @@ const int64_t tally_slow_ns[TALLY_BOUNDS] = {
 	10 * S, 30 * S, 60 * S,  300 * S, 900 * S,  3600 * S, 21600 * S, 86400 * S,
 };
 
-void
+static void
 histogram_add(struct histogram *h, const int64_t bounds_ns[TALLY_BOUNDS], int64_t ns)
 {
 	size_t i = 0;

@@ -23,7 +23,6 @@ struct histogram {
 extern const int64_t tally_fast_ns[TALLY_BOUNDS]; /* half-sends, publications */
 extern const int64_t tally_slow_ns[TALLY_BOUNDS]; /* decisions: databases and people */
 
-void histogram_add(struct histogram *h, const int64_t bounds_ns[TALLY_BOUNDS], int64_t ns);
 /* The bound below which FRACTION of all lie; 0 when nothing was counted. */
 int64_t histogram_quantile_ns(const struct histogram *h, const int64_t bounds_ns[TALLY_BOUNDS],
 			      double fraction);

@@ -33,8 +33,8 @@ chunk_drop(struct journal *j, size_t i)
 }
 
 /* All that is durable may go, oldest first, until the rest fits. */
-void
-cache_trim(struct journal *j)
+static void
+chunks_trim(struct journal *j)
 {
 	size_t n = 0, keep;
 	uint64_t bytes = j->chunk_bytes;
@@ -68,7 +68,7 @@ cache_reserve(struct journal *j, uint64_t lsn, size_t need)
 	    c->cap - c->used >= need)
 		return c->mem + c->used;
 	CHECK(!c || chunk_end(c) <= lsn, lsn);
-	cache_trim(j);
+	chunks_trim(j);
 	cap = (size_t)min_u64(CHUNK_BYTES, j->segment_bytes);
 	cap = cap > need ? cap : need;
 	c = mem_alloc(sizeof(*c));
@@ -89,8 +89,8 @@ cache_reserve(struct journal *j, uint64_t lsn, size_t need)
 	return c->mem;
 }
 
-const uint8_t *
-cache_find(const struct journal *j, uint64_t lsn, size_t len)
+static const uint8_t *
+chunk_find(const struct journal *j, uint64_t lsn, size_t len)
 {
 	size_t lo = 0, hi = j->chunk_count;
 
@@ -234,7 +234,7 @@ journal_fetch(struct journal *j, struct place place, uint64_t token, const struc
 		return j->err;
 	if (!place.len || place.lsn + place.len > j->tail_lsn)
 		return ERR_NOTFOUND;
-	p = cache_find(j, place.lsn, place.len);
+	p = chunk_find(j, place.lsn, place.len);
 	if (p) {
 		j->stats.fetch_hits++;
 		return told(j, cached_half(j, p, place, ret_half));

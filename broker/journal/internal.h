@@ -107,8 +107,6 @@ enum scan_result scan_next(struct scan *s, struct record *ret_record);
 /* The same, reading from F and standing still meanwhile.  0 and *RET, or ERR_IO. */
 int scan_wait(struct scan *s, struct disk *disk, struct disk_file *f, struct record *ret_record,
 	      enum scan_result *ret) MUSTUSE;
-int read_wait(struct disk *disk, struct disk_file *f, uint64_t offset, void *buf, size_t len,
-	      size_t *ret_len) MUSTUSE;
 
 /*
  * Looks for any valid group header of SEGMENT from offset FROM on, whether the chain leads there
@@ -161,7 +159,6 @@ struct listing {
 	size_t spare_count, spare_cap;
 };
 
-int listing_read(struct disk *disk, struct listing *ret) MUSTUSE;
 void listing_done(struct listing *l);
 
 /* What journal_open() and the tools find out before they read all of it. */
@@ -347,8 +344,6 @@ struct journal {
 };
 
 int journal_fail(struct journal *j, int err);
-/* Takes what has ended. */
-int journal_drain(struct journal *j) MUSTUSE;
 int journal_await(struct journal *j, bool (*done)(const struct journal *j)) MUSTUSE;
 
 /* journal.c: the writer */
@@ -389,8 +384,6 @@ int segment_retire(struct journal *j, uint64_t number, uint64_t size) MUSTUSE;
 
 /* cache.c */
 uint8_t *cache_reserve(struct journal *j, uint64_t lsn, size_t need);
-const uint8_t *cache_find(const struct journal *j, uint64_t lsn, size_t len);
-void cache_trim(struct journal *j);
 void cache_drop_segment(struct journal *j, uint64_t number);
 int cache_read_done(struct journal *j, size_t slot, const struct disk_done *done) MUSTUSE;
 void cache_done(struct journal *j);

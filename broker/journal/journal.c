@@ -497,8 +497,9 @@ take_end(struct journal *j, const struct disk_done *done)
 	return ERR_IO;
 }
 
-int
-journal_drain(struct journal *j)
+/* Takes what has ended. */
+static int
+drain(struct journal *j)
 {
 	struct disk_done done;
 
@@ -518,7 +519,7 @@ journal_await(struct journal *j, bool (*done)(const struct journal *j))
 	struct disk_done end;
 
 	for (;;) {
-		int err = journal_drain(j);
+		int err = drain(j);
 
 		if (err)
 			return err;
@@ -638,7 +639,7 @@ journal_poll(struct journal *j, int64_t now_ns)
 
 	j->now_ns = now_ns;
 	j->more = false;
-	err = journal_drain(j);
+	err = drain(j);
 	if (err)
 		return err;
 	err = reclaim_advance(j);

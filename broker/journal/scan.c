@@ -156,7 +156,7 @@ scan_next(struct scan *s, struct record *ret_record)
 	return s->group_end ? next_record(s, ret_record) : next_group(s);
 }
 
-int
+static int
 read_wait(struct disk *disk, struct disk_file *f, uint64_t offset, void *buf, size_t len,
 	  size_t *ret_len)
 {

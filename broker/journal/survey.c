@@ -99,7 +99,7 @@ by_id(const void *a, const void *b)
 	return x < y ? -1 : x > y;
 }
 
-int
+static int
 listing_read(struct disk *disk, struct listing *ret)
 {
 	memset(ret, 0, sizeof(*ret));

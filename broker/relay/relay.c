@@ -29,7 +29,7 @@
 #define CODE_INVALID_RECORD 87             /* Kafka's */
 #define CODE_TIMED_OUT      (-185)         /* librdkafka's */
 
-struct flight {
+struct relay_flight {
 	uint64_t token;
 	int64_t since_ns;
 	uint32_t lap; /* raised when it ends: a late report is no longer its */
@@ -50,7 +50,7 @@ struct relay {
 	struct relay_conf conf;
 	struct relay_stats stats;
 	struct mapping *mapping;
-	struct flight *flights;
+	struct relay_flight *flights;
 	uint32_t flight_count; /* slots ever used */
 	uint32_t flight_cap;
 	uint32_t free;
@@ -73,7 +73,7 @@ static uint32_t
 flight_begin(struct relay *r, uint64_t token)
 {
 	uint32_t i = r->free;
-	struct flight *f;
+	struct relay_flight *f;
 
 	if (i != NONE) {
 		r->free = r->flights[i].next;
@@ -105,7 +105,7 @@ flight_begin(struct relay *r, uint64_t token)
 static void
 flight_end(struct relay *r, uint32_t i)
 {
-	struct flight *f = &r->flights[i];
+	struct relay_flight *f = &r->flights[i];
 
 	CHECK(f->flying, f->token);
 	if (f->prev != NONE)
@@ -249,7 +249,7 @@ remember_error(struct relay *r, int32_t code, struct str text)
 static void
 watch_for_stall(struct relay *r)
 {
-	const struct flight *f;
+	const struct relay_flight *f;
 
 	if (r->oldest == NONE || r->rebuild_ns != TIME_NEVER)
 		return;

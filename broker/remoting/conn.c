@@ -199,8 +199,9 @@ conn_gone(struct conn *c)
 	PUSH(r->dead, r->dead_count, r->dead_cap, c);
 }
 
-void
-conn_finish(struct conn *c)
+/* Ends it once its answers are written. */
+static void
+finish(struct conn *c)
 {
 	c->closing = true;
 	conn_interest(c);
@@ -368,7 +369,7 @@ broken(struct conn *c)
 {
 	c->r->stats.malformed++;
 	complain(c, "bytes that are no RocketMQ frame, closing");
-	conn_finish(c); /* answers of the frames before it still go out */
+	finish(c); /* answers of the frames before it still go out */
 }
 
 /* One read into the arena, behind what was carried over. */
@@ -477,8 +478,9 @@ conn_backlog(const struct conn *c)
 	return c->out.len - c->out_at;
 }
 
-uint64_t
-conn_out_end(const struct conn *c)
+/* The next byte's position in the stream. */
+static uint64_t
+out_end(const struct conn *c)
 {
 	return c->out_base + c->out.len;
 }
@@ -527,7 +529,7 @@ conn_mark(struct conn *c, uint64_t seq)
 		c->mark_cap = c->mark_cap ? c->mark_cap * 2 : 16;
 		c->marks = mem_grow(c->marks, c->mark_cap * sizeof(*c->marks));
 	}
-	c->marks[c->mark_count++] = (struct conn_mark){ conn_out_end(c), seq };
+	c->marks[c->mark_count++] = (struct conn_mark){ out_end(c), seq };
 }
 
 /* The socket took everything before this position: checks in it now count. */

@@ -137,8 +137,6 @@ void conn_readable(struct conn *c);
 void conn_gone(struct conn *c);
 /* Bytes of partial frames, all connections. */
 uint64_t conn_received(const struct remoting *r);
-/* Ends it once its answers are written. */
-void conn_finish(struct conn *c);
 /* Writes what there is.  May end in conn_gone(). */
 void conn_flush(struct conn *c);
 /* conn_flush() comes at the end of this turn. */
@@ -152,8 +150,6 @@ void conn_interest(struct conn *c);
 int conn_write_command(struct conn *c, const struct wire_command *command);
 /* Bytes not yet taken by the socket. */
 size_t conn_backlog(const struct conn *c);
-/* The next byte's position in the stream. */
-uint64_t conn_out_end(const struct conn *c);
 /* core_check_written(SEQ) follows once everything up to here is taken. */
 void conn_mark(struct conn *c, uint64_t seq);
 

@@ -107,9 +107,10 @@ turn(escrow_client *c, int64_t timeout_ns)
 	atomic_store(&c->polling, false);
 }
 
-bool
-client_wait(escrow_client *c, bool (*ready)(escrow_client *c, void *arg), void *arg,
-	    int64_t timeout_ms)
+/* Waits until READY(c, ARG), at most TIMEOUT_MS; runs the engine meanwhile in poll mode. */
+static bool
+wait_until(escrow_client *c, bool (*ready)(escrow_client *c, void *arg), void *arg,
+	   int64_t timeout_ms)
 {
 	int64_t now = clock_ns(), until = now + timeout_ms * NS_PER_MS;
 	struct timespec at = { until / 1000000000, until % 1000000000 };
@@ -243,7 +244,7 @@ client_room(escrow_client *c, size_t bytes, bool wait, int64_t timeout_ms)
 	if (!wait || client_in_callback(c))
 		return fail(ESCROW_E_FULL, "the window of %lld half-sends is full",
 			    (long long)c->conf->window);
-	if (!client_wait(c, room_or_closed, &r, timeout_ms))
+	if (!wait_until(c, room_or_closed, &r, timeout_ms))
 		return fail(ESCROW_E_FULL, "the window of %lld half-sends stayed full for %lld ms",
 			    (long long)c->conf->window, (long long)timeout_ms);
 	/* Closed: the room was perhaps not taken, and nobody counts it any more. */
@@ -427,7 +428,7 @@ escrow_wait_connected(escrow_client *c, int timeout_ms)
 		return st;
 	if (client_in_callback(c))
 		st = fail(ESCROW_E_ARG, "a callback may not block");
-	else if (!client_wait(c, is_connected, NULL, timeout_ms))
+	else if (!wait_until(c, is_connected, NULL, timeout_ms))
 		st = fail(ESCROW_E_UNREACHABLE, "no connection within %d ms", timeout_ms);
 	else
 		st = client_usable(c);
@@ -458,12 +459,12 @@ flush(escrow_client *c, int64_t timeout_ms)
 	engine_wake(c);
 	old = atomic_load(&c->parity);
 	other = old + 1;
-	done = client_wait(c, none_under_way, &other, timeout_ms);
+	done = wait_until(c, none_under_way, &other, timeout_ms);
 	if (done) {
 		int64_t left = (until - clock_ns()) / NS_PER_MS;
 
 		atomic_store(&c->parity, other);
-		done = client_wait(c, none_under_way, &old, left > 0 ? left : 0);
+		done = wait_until(c, none_under_way, &old, left > 0 ? left : 0);
 	}
 	atomic_fetch_sub(&c->hurry, 1);
 	pthread_mutex_unlock(&c->flush);

@@ -358,9 +358,6 @@ void client_log(const escrow_client *c, escrow_log_level level, const char *fmt,
 	__attribute__((format(printf, 3, 4)));
 /* Something that waiters look at has changed. */
 void client_changed(escrow_client *c);
-/* Waits until READY(c, ARG), at most TIMEOUT_MS; runs the engine meanwhile in poll mode. */
-bool client_wait(escrow_client *c, bool (*ready)(escrow_client *c, void *arg), void *arg,
-		 int64_t timeout_ms);
 /* Counts it, and perhaps one behind it, and hands them to the engine.  CLOSED. */
 escrow_status client_submit(escrow_client *c, struct op *op, struct op *behind);
 /* A request that was counted is complete, its callback included. */

@@ -325,12 +325,15 @@ static const char *
 header_of(const struct half_request *r, const char *name)
 {
 	static char text[64];
-	struct str value;
+	struct header header;
+	size_t at = 0;
 
-	if (!headers_find(r->half.messages[0].headers, str_of(name), &value))
-		return "(none)";
-	snprintf(text, sizeof(text), "%.*s", STR_ARG(value));
-	return text;
+	while (headers_next(r->half.messages[0].headers, &at, &header))
+		if (str_eq(header.name, str_of(name))) {
+			snprintf(text, sizeof(text), "%.*s", STR_ARG(header.value));
+			return text;
+		}
+	return "(none)";
 }
 
 /* ---- routes --------------------------------------------------------------------------- */
