@@ -10,6 +10,7 @@
  *   core_publish.c  lanes to Kafka and reports back; marks
  *   core_operate.c  what operators do, with its audit record
  *   core_recover.c  the journal's records become rows again
+ *   core_start.c    and the rows a running core
  *   core_reclaim.c  what of a dying segment is still needed
  *   core_view.c     lists, timelines, counters
  *
@@ -375,6 +376,11 @@ void core_lane_fetched(struct core *c, uint32_t lane, const struct half *half);
 
 struct wait core_do_operation(struct core *c, const struct operation *op);
 void core_operation_durable(struct core *c, const struct pending *p);
+
+/* ---- core_recover.c -------------------------------------------------------------------------- */
+
+/* Before core_start(): from the last word about an undecided row until its next check. */
+int64_t core_recovered_gap_ns(const struct core *c, const struct row *row);
 
 /* ---- core_view.c ----------------------------------------------------------------------------- */
 
