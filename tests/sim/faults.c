@@ -176,6 +176,10 @@ draw_limits(struct life *l)
 		c->keys_bytes = roll(l, FAULT_LIMITS, 1, 40) * UINT64_C(256);
 	if (roll(l, FAULT_LIMITS, 0, 1))
 		c->deferred_bytes = roll(l, FAULT_LIMITS, 500, 5000);
+	if (roll(l, FAULT_LIMITS, 0, 1))
+		c->group_undecided = roll(l, FAULT_LIMITS, 1, 6);
+	if (roll(l, FAULT_LIMITS, 0, 1))
+		c->group_bytes = roll(l, FAULT_LIMITS, 200, 4000);
 }
 
 void

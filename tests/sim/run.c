@@ -220,6 +220,7 @@ on_note(void *arg, const struct note *n)
 	hit(l, SOMETIMES_FROZEN, n->kind == NOTE_LANE_FROZEN);
 	hit(l, SOMETIMES_RESUMED_LANE, n->kind == NOTE_LANE_RESUMED);
 	hit(l, SOMETIMES_KEYS_FULL, n->kind == NOTE_KEYS_FULL);
+	hit(l, SOMETIMES_GROUP_FULL, n->kind == NOTE_GROUP_FULL);
 	hit(l, SOMETIMES_ANEW, n->kind == NOTE_TOPIC_ANEW);
 	if (n->kind == NOTE_RECORD_GONE)
 		oracle_fail(l->oracle,
@@ -655,7 +656,13 @@ static void
 check_limits(struct life *l)
 {
 	const struct core_stats *s = core_stats(loop_core(l->loop));
+	struct group_view g;
+	uint32_t at = 0;
 
+	while (core_group_next(loop_core(l->loop), &at, &g))
+		if (g.waiting > l->conf.core.group_undecided)
+			oracle_fail(l->oracle, "I-14 %" PRIu64 " of one group are undecided",
+				    g.waiting);
 	if (s->rows[TXN_PREPARED] + s->rows[TXN_PARKED] > l->conf.core.undecided_max)
 		oracle_fail(l->oracle,
 			    "I-14 %" PRIu64 " transactions are undecided, of at most %" PRIu64,

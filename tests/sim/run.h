@@ -89,6 +89,7 @@
 	X(RESUMED_LANE, "a lane resumed")                                                          \
 	X(REBUILT, "the handle to Kafka rebuilt")                                                  \
 	X(KEYS_FULL, "memory for keys used up")                                                    \
+	X(GROUP_FULL, "a producer group with its share")                                           \
 	X(FULL, "the journal full")                                                                \
 	X(COLD, "a body read back from the disk")                                                  \
 	X(RECLAIMED, "a segment reclaimed")                                                        \
