@@ -36,6 +36,8 @@ struct directory {
 struct disk_mem {
 	struct disk disk;
 	bool locked;
+	unsigned fail; /* calls until one fails */
+	bool failed;
 	struct directory now, durable;
 	struct disk_done done[DONE_MAX];
 	size_t done_count;
@@ -115,9 +117,28 @@ copy(struct content *to, const struct content *from)
 	to->size = from->size;
 }
 
+/* Is it this call that fails? */
+static bool
+fails(struct disk_mem *d)
+{
+	return d->fail && --d->fail == 0;
+}
+
+/* At once. */
+static bool
+refuses(struct disk_mem *d)
+{
+	bool refused = fails(d);
+
+	d->failed |= refused;
+	return refused;
+}
+
 static int
 ended(struct disk_mem *d, uint64_t token, int err, size_t len)
 {
+	if (fails(d))
+		err = ERR_IO;
 	CHECK(d->done_count < DONE_MAX, token);
 	d->done[d->done_count++] = (struct disk_done){ token, err, len, 100000 };
 	return 0;
@@ -128,6 +149,8 @@ ended(struct disk_mem *d, uint64_t token, int err, size_t len)
 static int
 mem_lock(struct disk *disk)
 {
+	if (refuses(mem(disk)))
+		return ERR_IO;
 	if (mem(disk)->locked)
 		return ERR_LOCKED;
 	mem(disk)->locked = true;
@@ -139,6 +162,8 @@ mem_list(struct disk *disk, void (*each)(void *arg, const char *name, uint64_t s
 {
 	struct directory *dir = &mem(disk)->now;
 
+	if (refuses(mem(disk)))
+		return ERR_IO;
 	for (size_t i = 0; i < dir->count; i++)
 		each(arg, dir->names[i].text, dir->names[i].file->now.size);
 	return 0;
@@ -152,6 +177,8 @@ mem_open(struct disk *disk, const char *name, bool create, struct disk_file **re
 	struct disk_file *f = n ? n->file : NULL;
 	int err;
 
+	if (refuses(d))
+		return ERR_IO;
 	if (create && n)
 		return ERR_EXISTS;
 	if (!create && !n)
@@ -170,6 +197,8 @@ mem_open(struct disk *disk, const char *name, bool create, struct disk_file **re
 static int
 mem_size(struct disk_file *f, uint64_t *ret_size)
 {
+	if (refuses(f->disk))
+		return ERR_IO;
 	*ret_size = f->now.size;
 	return 0;
 }
@@ -177,7 +206,8 @@ mem_size(struct disk_file *f, uint64_t *ret_size)
 static int
 mem_reserve(struct disk_file *f, uint64_t len)
 {
-	(void)f;
+	if (refuses(f->disk))
+		return ERR_IO;
 	return len > DISK_MEM_FILE_MAX ? ERR_NOSPACE : 0;
 }
 
@@ -196,6 +226,8 @@ mem_read(struct disk_file *f, uint64_t offset, void *buf, size_t len, uint64_t t
 {
 	size_t n = offset < f->now.size ? f->now.size - (size_t)offset : 0;
 
+	if (refuses(f->disk))
+		return ERR_IO;
 	n = n < len ? n : len;
 	if (n)
 		memcpy(buf, f->now.bytes + offset, n);
@@ -205,6 +237,8 @@ mem_read(struct disk_file *f, uint64_t offset, void *buf, size_t len, uint64_t t
 static int
 mem_write(struct disk_file *f, uint64_t offset, const struct iovec *iov, int iov_count)
 {
+	if (refuses(f->disk))
+		return ERR_IO;
 	for (int i = 0; i < iov_count; i++) {
 		int err = grow(&f->now, offset + iov[i].iov_len);
 
@@ -237,6 +271,8 @@ mem_rename(struct disk *disk, const char *from, const char *to)
 	struct disk_mem *d = mem(disk);
 	struct name *n = find(&d->now, from), *old;
 
+	if (refuses(d))
+		return ERR_IO;
 	if (!n)
 		return ERR_NOTFOUND;
 	CHECK(strlen(to) < sizeof(n->text), strlen(to));
@@ -254,6 +290,8 @@ mem_remove(struct disk *disk, const char *name)
 {
 	struct name *n = find(&mem(disk)->now, name);
 
+	if (refuses(mem(disk)))
+		return ERR_IO;
 	if (!n)
 		return ERR_NOTFOUND;
 	unname(&mem(disk)->now, n);
@@ -277,6 +315,8 @@ mem_sync_dir(struct disk *disk, uint64_t token)
 {
 	struct disk_mem *d = mem(disk);
 
+	if (refuses(d))
+		return ERR_IO;
 	copy_names(&d->durable, &d->now);
 	return ended(d, token, 0, 0);
 }
@@ -290,6 +330,7 @@ mem_next(struct disk *disk, struct disk_done *ret_done)
 		return false;
 	*ret_done = d->done[0];
 	memmove(d->done, d->done + 1, --d->done_count * sizeof(d->done[0]));
+	d->failed |= ret_done->err == ERR_IO; /* now somebody has heard of it */
 	return true;
 }
 
@@ -364,6 +405,17 @@ disk_mem_clear(struct disk_mem *d)
 	d->now.count = d->durable.count = 0;
 	d->done_count = 0;
 	d->locked = false;
+	d->fail = 0;
+}
+
+bool
+disk_mem_fail(struct disk_mem *d, unsigned n)
+{
+	bool failed = d->failed;
+
+	d->fail = n;
+	d->failed = false;
+	return failed;
 }
 
 void

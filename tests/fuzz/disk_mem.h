@@ -4,7 +4,8 @@
  * tests/sim/disk_sim.c can do far more, and takes a hundred times as long to make and throw away.
  * Here all memory is one block that is filled anew: disk_mem_clear().  Honours the contract of
  * world/disk.h as far as a single journal sees it; every call ends at once, so next() has its end
- * when the call returns.  Of faults there is one, the tidy power cut: what was not synced is gone.
+ * when the call returns.  Of faults there are two: the tidy power cut, what was not synced is gone;
+ * and one call that fails with ERR_IO, at once or, where there is one, in its end.
  */
 #ifndef DISK_MEM_H
 #define DISK_MEM_H
@@ -26,6 +27,8 @@ void disk_mem_clear(struct disk_mem *d);
 void disk_mem_put(struct disk_mem *d, const char *name, const uint8_t *bytes, size_t len);
 /* The bytes of a file; NULL: no such file.  They live until the next call. */
 const uint8_t *disk_mem_get(struct disk_mem *d, const char *name, size_t *ret_len);
+/* The N-th call from now on fails, 1 being the next; 0: none.  True: one did, and was heard. */
+bool disk_mem_fail(struct disk_mem *d, unsigned n);
 /* What was not synced is gone, files and names; so is the lock. */
 void disk_mem_cut(struct disk_mem *d);
 

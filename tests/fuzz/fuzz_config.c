@@ -5,8 +5,9 @@
  *
  *   0  the text of a configuration file.  What is accepted, written plainly, reads the same;
  *      what is not has a line for each fault, with a place;
- *   1  settings, a line each, from the command line (or, after a '$', the environment).  What
- *      is accepted is printed as --print-config does, and that text reads to the same;
+ *   1  settings, a line each, from the command line, or after a '$' the environment, after a '@'
+ *      the file; after a '!' it is a line of a file with a secret; '~' says that a Kafka must be
+ *      named.  What is accepted is printed as --print-config does, and that text reads to the same;
  *   2  a value for one key: accepted exactly when a second reader, written here, accepts it, and
  *      with the same number; written as bytes or milliseconds it reads to the same;
  *   3  packed headers: what can be stepped through can be packed again to the same bytes, and
@@ -106,19 +107,20 @@ denied(const char *property)
 
 /* A file that --config can be given: no folder conf.d is beside it. */
 static const char *
-file_of(const struct buf *text)
+file_of(const struct buf *text, bool secret)
 {
-	static char path[64];
-	static int fd = -1;
+	static char paths[2][64];
+	static int fds[2] = { -1, -1 };
+	int *fd = &fds[secret];
 
-	if (fd < 0) {
-		fd = memfd_create("fuzz_config", MFD_CLOEXEC);
-		MUST(fd >= 0);
-		snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	if (*fd < 0) {
+		*fd = memfd_create("fuzz_config", MFD_CLOEXEC);
+		MUST(*fd >= 0);
+		snprintf(paths[secret], sizeof(paths[secret]), "/proc/self/fd/%d", *fd);
 	}
-	MUST(ftruncate(fd, 0) == 0);
-	MUST(!text || !text->len || pwrite(fd, text->data, text->len, 0) == (ssize_t)text->len);
-	return path;
+	MUST(ftruncate(*fd, 0) == 0);
+	MUST(!text->len || pwrite(*fd, text->data, text->len, 0) == (ssize_t)text->len);
+	return paths[secret];
 }
 
 /* What --print-config says, without comments: where it was said, and secrets. */
@@ -150,7 +152,8 @@ settings(char *text)
 		.sets = sets, .environment = environment, .denied = denied, .without_kafka = true
 	};
 	struct buf faults = BUF_INIT, warnings = BUF_INIT, first = BUF_INIT, second = BUF_INIT;
-	struct buf printed = BUF_INIT;
+	struct buf printed = BUF_INIT, file = BUF_INIT, secret = BUF_INIT;
+	char secret_set[128];
 	struct config c;
 	size_t variables = 0;
 	char *save = NULL;
@@ -164,12 +167,23 @@ settings(char *text)
 		for (char *p = line; *p; p++)
 			if (*p == '\x01')
 				*p = '\n';
-		if (line[0] == '$' && variables < SETS_MAX)
+		if (line[0] == '@')
+			buf_printf(&file, "%s\n", line + 1);
+		else if (line[0] == '!')
+			buf_printf(&secret, "%s\n", line + 1);
+		else if (line[0] == '~')
+			src.without_kafka = false;
+		else if (line[0] == '$' && variables < SETS_MAX)
 			environment[variables++] = line + 1;
 		else if (src.set_count < SETS_MAX)
 			sets[src.set_count++] = line;
 	}
-	src.file = file_of(NULL);
+	src.file = file_of(&file, false);
+	if (secret.len && src.set_count < SETS_MAX) {
+		snprintf(secret_set, sizeof(secret_set), "kafka.sasl.password_file=%s",
+			 file_of(&secret, true));
+		sets[src.set_count++] = secret_set;
+	}
 	err = config_load(&src, &c, &faults, &warnings);
 	MUST(err == 0 || err == ERR_CONFIG);
 	MUST((err != 0) == (faults.len > 0));
@@ -179,7 +193,7 @@ settings(char *text)
 	if (err)
 		goto out;
 	src = (struct config_sources){ .denied = denied, .without_kafka = true };
-	src.file = file_of(&printed);
+	src.file = file_of(&printed, false);
 	err = config_load(&src, &c, &faults, &warnings);
 	if (err)
 		fprintf(stderr, "printed:\n%.*s\nfaults:\n%.*s\n", STR_ARG(buf_as_str(&printed)),
@@ -194,6 +208,8 @@ out:
 	buf_free(&first);
 	buf_free(&second);
 	buf_free(&printed);
+	buf_free(&file);
+	buf_free(&secret);
 }
 
 /* ---- 2: one value ---------------------------------------------------------------------------- */

@@ -339,7 +339,7 @@ request(struct reader *r)
 	if (lengths + encodings > 1 || (encodings && http10))
 		return false;
 	if (r->requests < COMMANDS_MAX)
-		r->heads[r->requests++] = is_name(method, "HEAD");
+		r->heads[r->requests++] = str_eq(method, STR("HEAD"));
 	if (!(encodings ? chunks(r) : skip(r, length)))
 		return false;
 	if (str_eq(method, STR("POST")))

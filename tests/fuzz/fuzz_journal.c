@@ -5,13 +5,15 @@
  * so little that a start writes it anew, is made once; the input damages it.  Its first byte: bit
  * 0, all checksums are made right again afterwards, so that what is read is believed; bit 1, the
  * rest is the content of the last segment, else it is edits of six bytes; bits 2 to 7 say 1: the
- * tools read it too.  Oracles besides crashes:
+ * tools read it too; more, n: a start comes before in which the n-th call of the disk fails, or
+ * for 63 the client refuses a record.  Oracles besides crashes:
  *
  *   - recovery ends with 0 or with an error that says that the journal is to blame;
  *   - with the checksums as they are, what it hands over is what was written, from the first record
  *     on: a beginning of it, nothing left out and nothing else;
  *   - what it handed over once it hands over again, after a start and a power cut;
  *   - an untouched journal is recovered to its last record;
+ *   - a start in which a call failed says so, and writes nothing that the next one stumbles over;
  *   - dump, verify and stat get to their end too.
  */
 #include <stdio.h>
@@ -40,9 +42,19 @@ struct file {
 	size_t len;
 };
 
+/* A file that is no segment: a spare, or somebody else's. */
+struct stray {
+	char name[DISK_MEM_NAME_MAX];
+	size_t len;
+};
+
+#define STRAYS_MAX 4
+
 struct image {
 	struct file files[FILES_MAX];
 	size_t count;
+	struct stray strays[STRAYS_MAX];
+	size_t stray_count;
 };
 
 static struct image base;
@@ -54,7 +66,8 @@ static struct disk_mem *mem;
 /* ---- a client that remembers what it was handed ----------------------------------------- */
 
 struct seen {
-	uint64_t hash; /* over all records in order, states apart: those are the journal's own */
+	unsigned refuse; /* the record that is not believed; 0: none                          */
+	uint64_t hash;   /* over all records in order, states apart: those are the journal's own */
 	uint64_t count;
 	uint64_t *hashes; /* NULL, or RECORDS_MAX: [i] after i records */
 };
@@ -67,6 +80,8 @@ on_recover(void *arg, const struct entry *e, struct place place)
 	size_t n;
 
 	MUST(place.len > 0);
+	if (seen->refuse && --seen->refuse == 0)
+		return ERR_CORRUPT;
 	if (e->type == ENTRY_STATE)
 		return 0;
 	bytes = mem_alloc(record_bound(e));
@@ -126,7 +141,15 @@ on_space(void *arg, bool ok)
 	(void)arg, (void)ok;
 }
 
+static void
+on_progress(void *arg, uint64_t segment, uint64_t segments)
+{
+	(void)arg;
+	MUST(segment >= 1 && segment <= segments);
+}
+
 static const struct journal_client client = {
+	.progress = on_progress,
 	.recover = on_recover,
 	.state = on_state,
 	.reclaim = on_reclaim,
@@ -312,6 +335,35 @@ low(const uint8_t *p, int n)
 }
 
 static void
+stray(struct image *im, const uint8_t e[EDIT])
+{
+	static const char *const names[] = {
+		"spare-",
+		"spare-0000x0.seg",
+		"spare-99999999999.seg",
+		"spare-000001-seg",
+		"0000000000000000000x.seg",
+		"00000000000000000000.seg",
+		"00000000000000000001.sge",
+		"99999999999999999999.seg",
+		"lock2",
+	};
+	struct stray *s = &im->strays[im->stray_count];
+
+	if (im->stray_count == STRAYS_MAX)
+		return;
+	if (e[1] % 2)
+		snprintf(s->name, sizeof(s->name), "%s", names[e[2] % ARRAY_LEN(names)]);
+	else
+		snprintf(s->name, sizeof(s->name), "spare-%06u.%s", e[2], e[3] % 2 ? "seg" : "new");
+	s->len = e[4] % 2 ? SEGMENT : e[5];
+	for (size_t i = 0; i < im->stray_count; i++)
+		if (strcmp(im->strays[i].name, s->name) == 0)
+			return;
+	im->stray_count++;
+}
+
+static void
 edit(struct image *im, const uint8_t e[EDIT])
 {
 	struct file *f = &im->files[e[0] % im->count];
@@ -319,6 +371,10 @@ edit(struct image *im, const uint8_t e[EDIT])
 	size_t at = (size_t)(e[2] | e[3] << 8) % SEGMENT;
 	size_t run = min_u64((uint64_t)e[5] + 1, SEGMENT - at);
 
+	if (e[1] >= 240) {
+		stray(im, e);
+		return;
+	}
 	switch (e[1] % 8) {
 	case 0:
 		f->bytes[at] = e[4];
@@ -420,6 +476,52 @@ tools(struct disk *disk)
 }
 
 static void
+lay(const struct image *im)
+{
+	static const uint8_t zeroes[SEGMENT];
+
+	disk_mem_clear(mem);
+	for (size_t i = 0; i < im->count; i++)
+		disk_mem_put(mem, im->files[i].name, im->files[i].bytes, im->files[i].len);
+	for (size_t i = 0; i < im->stray_count; i++)
+		disk_mem_put(mem, im->strays[i].name, zeroes, im->strays[i].len);
+}
+
+/* A start that something prevents, and then the power is cut: the next one finds the same. */
+static void
+prevented(const struct image *im, unsigned n)
+{
+	struct disk *disk = disk_mem_disk(mem);
+	struct journal_fault fault;
+	struct seen seen = { .refuse = n == 63 ? 5 : 0 }, first = { 0 }, again = { 0 };
+	struct journal *j = NULL;
+	bool fresh = false;
+	int err, started = 0;
+
+	lay(im);
+	err = journal_open(disk, &conf, &client, &first, &j, &fresh, &fault);
+	j = journal_free(j);
+	lay(im);
+	if (n != 63)
+		(void)disk_mem_fail(mem, n == 62 ? 1 : n); /* 1 in the input are the tools */
+	started = journal_open(disk, &conf, &client, &seen, &j, &fresh, &fault);
+	MUST(started == 0 || fault.text[0]);
+	if (!started)
+		started = journal_start(j, 2000000);
+	if (!started) /* what was begun and not waited for */
+		started = journal_poll(j, 1);
+	MUST(started < 0 || !disk_mem_fail(mem, 0));
+	j = journal_free(j);
+	(void)disk_mem_fail(mem, 0);
+	disk_mem_cut(mem);
+	if (err) /* nothing to lose */
+		return;
+	MUST(journal_open(disk, &conf, &client, &again, &j, &fresh, &fault) == 0);
+	MUST(again.hash == first.hash && again.count == first.count);
+	journal_free(j);
+}
+
+static void
 recover(const struct image *im, bool with_tools, struct seen *ret_seen, int *ret_err)
 {
 	struct disk *disk = disk_mem_disk(mem);
@@ -429,9 +531,7 @@ recover(const struct image *im, bool with_tools, struct seen *ret_seen, int *ret
 	bool fresh = false;
 	int err;
 
-	disk_mem_clear(mem);
-	for (size_t i = 0; i < im->count; i++)
-		disk_mem_put(mem, im->files[i].name, im->files[i].bytes, im->files[i].len);
+	lay(im);
 	if (with_tools)
 		tools(disk);
 	err = journal_open(disk, &conf, &client, ret_seen, &j, &fresh, &fault);
@@ -475,6 +575,8 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 	}
 	for (size_t i = 0; (data[0] & 1) && i < im.count; i++)
 		repair(&im.files[i]);
+	if (data[0] >> 2 > 1)
+		prevented(&im, data[0] >> 2);
 	recover(&im, data[0] >> 2 == 1, &seen, &err);
 	if (!(data[0] & 3) && !err)
 		MUST(seen.count <= written_count && seen.hash == written[seen.count]);

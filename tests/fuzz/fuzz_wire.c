@@ -73,26 +73,107 @@ written_and_read(struct wire_command *c, enum wire_type type)
 	wire_command_done(&again);
 }
 
+/* A request is the same when it is written again, under its own code or under the other. */
+static void
+send_again(const struct wire_send *s, int32_t code)
+{
+	static struct wire_command w;
+	struct wire_send again;
+	char text[WIRE_SEND_TEXT];
+
+	wire_command_init(&w, WIRE_JSON, code);
+	wire_send_fields(s, &w, text);
+	MUST(wire_send_decode(&w, &again) == 0);
+	MUST(same(again.producer_group, s->producer_group) && same(again.topic, s->topic) &&
+	     same(again.default_topic, s->default_topic) && same(again.properties, s->properties));
+	MUST(again.default_topic_queue_nums == s->default_topic_queue_nums &&
+	     again.queue_id == s->queue_id && again.sys_flag == s->sys_flag &&
+	     again.born_timestamp == s->born_timestamp && again.flag == s->flag &&
+	     again.batch == s->batch);
+}
+
+static void
+half_again(const struct wire_half *h)
+{
+	static struct wire_command w;
+	struct wire_half again;
+	char text[WIRE_HALF_TEXT];
+
+	wire_command_init(&w, WIRE_BINARY, 7802);
+	wire_half_fields(h, &w, text);
+	MUST(wire_half_decode(&w, &again) == 0);
+	MUST(same(again.group, h->group) && same(again.key, h->key) && same(again.db_id, h->db_id));
+	MUST(again.born_ms == h->born_ms && again.check_after_s == h->check_after_s);
+}
+
+static void
+end_again(const struct wire_end *e)
+{
+	static struct wire_command w;
+	struct wire_end again;
+	char text[WIRE_END_TEXT];
+
+	wire_command_init(&w, WIRE_BINARY, 37);
+	wire_end_fields(e, &w, text);
+	MUST(wire_end_decode(&w, &again) == 0);
+	MUST(same(again.producer_group, e->producer_group) && same(again.msg_id, e->msg_id) &&
+	     same(again.transaction_id, e->transaction_id) && same(again.topic, e->topic));
+	MUST(again.state_offset == e->state_offset && again.log_offset == e->log_offset &&
+	     again.decision == e->decision && again.from_check == e->from_check);
+}
+
 static void
 requests(const struct wire_command *c)
 {
+	struct wire_str found;
 	struct wire_send s;
 	struct wire_half h;
 	struct wire_end e;
 	struct wire_field f;
 	int64_t offset;
 
-	if (wire_send_decode(c, &s) == 0)
+	if (wire_send_decode(c, &s) == 0) {
 		for (size_t at = 0; wire_property_next(s.properties, &at, &f);)
 			MUST(at <= s.properties.n && f.name.n > 0);
-	if (wire_half_decode(c, &h) == 0)
+		if (wire_property_find(s.properties, "KEYS", &found))
+			MUST(found.p >= s.properties.p &&
+			     found.p + found.n <= s.properties.p + s.properties.n);
+		send_again(&s, 10);
+		send_again(&s, 310);
+	}
+	if (wire_half_decode(c, &h) == 0) {
 		MUST(h.group.p != NULL && h.check_after_s >= 0);
-	if (wire_end_decode(c, &e) == 0)
+		half_again(&h);
+	}
+	if (wire_end_decode(c, &e) == 0) {
 		MUST(e.decision == WIRE_UNKNOWN || e.decision == WIRE_COMMIT ||
 		     e.decision == WIRE_ROLLBACK);
+		end_again(&e);
+	}
 	for (size_t i = 0; i < c->field_count; i++)
-		if (wire_msg_id_parse(c->fields[i].value, &offset) == 0)
+		if (wire_msg_id_parse(c->fields[i].value, &offset) == 0) {
+			char text[WIRE_MSG_ID_TEXT];
+			int64_t back;
+
 			MUST(offset >= 0);
+			wire_msg_id_format((const uint8_t *)"\x7f\0\0\x01", 4, 10911, offset, text);
+			MUST(wire_msg_id_parse((struct wire_str){ text, strlen(text) }, &back) ==
+				     0 &&
+			     back == offset);
+		}
+	/* The last of a name is the one that counts. */
+	if (c->field_count && c->fields[0].name.n < 64) {
+		const struct wire_str *name = &c->fields[0].name;
+		const struct wire_field *last;
+		char text[64];
+
+		memcpy(text, name->p ? name->p : "", name->n);
+		text[name->n] = '\0';
+		last = wire_field(c, text);
+		MUST(strlen(text) != name->n || (last && same(last->name, *name)));
+		(void)wire_field_i64(c, text, &offset);
+	}
+	MUST(wire_language_name(c->language) != NULL);
 }
 
 static void
@@ -216,6 +297,9 @@ parts(const uint8_t *p, size_t n)
 
 	while (wire_part_next(body, &at, &part) > 0) {
 		MUST(at <= n && wire_part_size(&part) == at - begin);
+		/* As headers are written: the size told first is the size. */
+		MUST(wire_header_put(part.topic, part.value, NULL) ==
+		     wire_header_put(part.topic, part.value, out));
 		wire_part_put(&part, out);
 		MUST(memcmp(out, p + begin, at - begin) == 0);
 		begin = at;
