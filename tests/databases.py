@@ -75,11 +75,19 @@ class Server:
 		os.chown(self.dir, who.pw_uid, who.pw_gid)
 		return ["setpriv", "--reuid", str(who.pw_uid), "--regid", str(who.pw_gid), "--clear-groups", "--"]
 
+	def folder(self, name):
+		path = self.dir / name
+		path.mkdir()
+		if self.as_user():
+			shutil.chown(path, self.user)
+		return path
+
 	def once(self, command):
 		done = subprocess.run(self.as_user() + command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
 				      cwd=self.dir)
 		if done.returncode != 0:
-			raise lab.Failed("%s: %s" % (command[0], done.stdout.strip()[-500:]))
+			errors = [l for l in done.stdout.splitlines() if "ERROR" in l]
+			raise lab.Failed("%s: %s" % (command[0], " | ".join(errors)[:500] or done.stdout.strip()[-500:]))
 
 	def serve(self, command, ready):
 		with open(self.dir / "log", "wb") as log:
@@ -152,9 +160,11 @@ class Mysql(Server):
 	def start(self):
 		server, install = program("mariadbd"), program("mariadb-install-db")
 		data, socket = self.dir / "data", self.dir / "socket"
-		self.once([install, "--no-defaults", "--datadir=%s" % data, "--auth-root-authentication-method=normal",
+		# Of its own: a server that starts deletes what looks like temporary tables of nobody in its tmpdir.
+		temporary = self.folder("tmp")
+		self.once([install, "--no-defaults", "--datadir=%s" % data, "--tmpdir=%s" % temporary, "--auth-root-authentication-method=normal",
 			   "--skip-test-db", "--innodb-log-file-size=16M", "--innodb-flush-log-at-trx-commit=0"])
-		self.serve([server, "--no-defaults", "--datadir=%s" % data, "--socket=%s" % socket, "--skip-networking",
+		self.serve([server, "--no-defaults", "--datadir=%s" % data, "--tmpdir=%s" % temporary, "--socket=%s" % socket, "--skip-networking",
 			    "--pid-file=%s" % (self.dir / "pid"), "--innodb-flush-log-at-trx-commit=0",
 			    "--innodb-log-file-size=16M", "--innodb-buffer-pool-size=32M", "--skip-log-bin"],
 			   lambda: "ready for connections" in (self.dir / "log").read_text())
