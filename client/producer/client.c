@@ -45,10 +45,10 @@ client_usable(const escrow_client *c)
 escrow_status
 client_enter(escrow_client *c)
 {
-	escrow_status st = c ? ESCROW_OK : client_usable(c);
+	escrow_status st;
 
-	if (st != ESCROW_OK)
-		return st;
+	if (!c)
+		return client_usable(c);
 	/* Counted before it looks: escrow_close() either sees it, or is seen. */
 	atomic_fetch_add(&c->inside, 1);
 	st = client_usable(c);
