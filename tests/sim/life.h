@@ -49,6 +49,7 @@ struct life {
 	int64_t shown_ns;	/* a topic is hidden until then; 0: none                   */
 	uint32_t hidden;
 	int64_t cured_ns;	/* from then on Kafka takes what it refused for good; 0: never */
+	int64_t started_ns;	/* the broker, this run                                   */
 	int64_t native_ns;	/* another cluster answers until then; 0: ours does        */
 	int64_t lag_ns;		/* how far the monotonic clock is behind the world        */
 	int32_t drift_permille;

@@ -384,6 +384,7 @@ start(struct life *l, struct journal_fault *ret_fault)
 
 	if (err)
 		l->loop = NULL;
+	l->started_ns = l->now_ns;
 	return err;
 }
 
@@ -627,6 +628,25 @@ next_ns(struct life *l)
 }
 
 /*
+ * I-9: of what clients cause at most three times as much is copied, for a segment of which more
+ * than three quarters are live is copied at most once a second; and a run of the daemon may pack
+ * what it found closer, once.
+ */
+static void
+check_amplification(struct life *l)
+{
+	const struct journal_stats *j = journal_stats(loop_journal(l->loop));
+	uint64_t seconds = (uint64_t)(l->now_ns - l->started_ns) / NS_PER_S;
+	uint64_t caused = j->bytes_written - min_u64(j->bytes_copied, j->bytes_written);
+	uint64_t besides = j->quota_bytes + (1 + seconds) * l->conf.journal.segment_bytes;
+
+	if (j->bytes_copied > 3 * caused + besides)
+		oracle_fail(l->oracle,
+			    "I-9 %" PRIu64 " bytes were copied, and %" PRIu64 " written else",
+			    j->bytes_copied, caused);
+}
+
+/*
  * I-9: never more than the quota, however many starts follow each other: all files, whoever knows
  * of them.  Segments leave oldest first.
  * I-10: positions never go back within one run of the daemon.
@@ -687,6 +707,7 @@ count_blows(struct life *l)
 	if (!l->durable_seen) /* the first turn of this run */
 		l->oldest_seen = journal_stats(loop_journal(l->loop))->oldest_segment;
 	check_journal(l);
+	check_amplification(l);
 	hit(l, SOMETIMES_DEFERRED, core_stats(loop_core(l->loop))->deferred > 0);
 }
 
