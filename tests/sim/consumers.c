@@ -176,6 +176,8 @@ listen(struct consumers *c, int64_t now_ns)
 	}
 	if (c->tells_ns || !c->ask || !c->ask(c->ask_arg, &low))
 		return;
+	if (!low.lo) /* a start that could not mark anything yet tells nothing */
+		return;
 	if (gid_below(low, c->told))
 		oracle_fail(c->oracle,
 			    "I-15 the oldest unpublished fell to seq %" PRIu64 " from %" PRIu64,
