@@ -201,6 +201,9 @@ core_check_fetched(struct core *c, uint64_t which, const struct half *half)
 	 */
 	if (which != asked(row))
 		return;
+	/* Each gap that passed meanwhile began a read for this same check: the first one asks. */
+	if (groups_leaving(&c->groups, row->txn.seq, row->txn.generation))
+		return;
 	if (!ask(c, index, half)) { /* they left meanwhile: the next one who comes is asked */
 		core_untime(c, index);
 		groups_overdue(&c->groups, index);

@@ -459,6 +459,14 @@ groups_written(struct groups *g, uint64_t seq, uint64_t peer, uint8_t *ret_gener
 	return true;
 }
 
+bool
+groups_leaving(const struct groups *g, uint64_t seq, uint8_t generation)
+{
+	uint32_t i = asked_find(g, seq);
+
+	return i != NIL && !g->asked[i].written && g->asked[i].generation == generation;
+}
+
 void
 groups_answered(struct groups *g, uint64_t seq)
 {

@@ -122,6 +122,8 @@ void groups_await(struct groups *g, uint32_t group, uint32_t peer, uint64_t seq,
 		  uint8_t generation, int64_t until_ns);
 /* The check of SEQ left for PEER: true the first time, with the generation that it carried. */
 bool groups_written(struct groups *g, uint64_t seq, uint64_t peer, uint8_t *ret_generation);
+/* A check of SEQ was given to a connection, as of GENERATION, and has not left it. */
+bool groups_leaving(const struct groups *g, uint64_t seq, uint8_t generation);
 /* SEQ was answered or decided: whoever was asked has room again. */
 void groups_answered(struct groups *g, uint64_t seq);
 /* Whoever did not answer in time has room again.  Returns when the next time-out is. */

@@ -169,8 +169,10 @@ done(struct operators *o, struct order *order)
 		oracle_decide_ok(o->oracle, order->op.gid, VERDICT_ROLLBACK);
 	if (order->op.verb == VERB_DISCARD)
 		oracle_discarded(o->oracle, order->op.gid);
-	if (order->op.verb == VERB_CHECK)
+	if (order->op.verb == VERB_CHECK) {
 		schedule_ordered(o->schedule, order->op.gid);
+		oracle_check_ordered(o->oracle, order->op.gid);
+	}
 	operators_audit(o); /* the answer leaves now: what it rests on is durable by now */
 	if (order->certain && !order->number && !o->blind && !disk_sim_stopped(o->disk))
 		oracle_fail(o->oracle,

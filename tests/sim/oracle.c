@@ -48,7 +48,9 @@ struct ogid {
 	bool in_kafka;
 	bool forced;
 	bool discarded;
-	char seq[64]; /* its escrow-seq, topic and partition */
+	uint32_t sent, received; /* checks: as the broker says, and as they came        */
+	uint32_t untold;         /* so many more may have been sent                    */
+	char seq[64];            /* its escrow-seq, topic and partition */
 };
 
 struct oracle {
@@ -76,6 +78,7 @@ struct oracle {
 		uint64_t n;
 	} * ns;
 	uint32_t n_count, n_room;
+	bool prompt;
 	int64_t window_ns;
 	int64_t now_ns;
 	uint64_t grown; /* bit 1 << topic */
@@ -481,6 +484,37 @@ oracle_discarded(struct oracle *o, struct gid gid)
 }
 
 void
+oracle_set_prompt(struct oracle *o, bool prompt)
+{
+	o->prompt = prompt;
+}
+
+void
+oracle_check_sent(struct oracle *o, struct gid gid)
+{
+	find_or_add(o, gid, UINT32_MAX)->sent++;
+}
+
+void
+oracle_check_ordered(struct oracle *o, struct gid gid)
+{
+	find_or_add(o, gid, UINT32_MAX)->untold++;
+}
+
+/* What is decided is asked about once more at most: by the one that was on its way. */
+void
+oracle_check_received(struct oracle *o, struct gid gid)
+{
+	struct ogid *g = find_or_add(o, gid, UINT32_MAX);
+
+	if (++g->received > g->sent + g->untold + 1 && o->prompt)
+		oracle_fail(o,
+			    "I-8 %" PRIu32 " checks of seq %" PRIu64 " came, and %" PRIu32
+			    " were sent for cause",
+			    g->received, gid.lo, g->sent);
+}
+
+void
 oracle_grown(struct oracle *o, uint32_t topic)
 {
 	o->grown |= UINT64_C(1) << topic;
@@ -522,6 +556,7 @@ oracle_crashed(struct oracle *o)
 	/* A decision may have become durable, and nobody told of it: recovery does not narrate. */
 	for (uint32_t i = 0; i < o->gid_count; i++) {
 		o->gids[i].crashed = true;
+		o->gids[i].untold++;
 		if (o->gids[i].state == TXN_PARKED)
 			o->gids[i].state = TXN_PREPARED;
 		if (o->gids[i].state == TXN_PUBLISHED) /* and a mark may be lost */
@@ -795,6 +830,7 @@ oracle_transition(struct oracle *o, const struct note *n)
 	if (g->state && !may_follow((enum txn_state)g->state, n->to))
 		oracle_fail(o, "I-10 seq %" PRIu64 " went from %s to %s", n->gid.lo,
 			    txn_state_name((enum txn_state)g->state), txn_state_name(n->to));
+	g->untold += n->event == TXN_HALF_SEND || n->event == TXN_RESUME;
 	g->state = (uint8_t)n->to;
 	g->refused |= n->from == TXN_UNDELIVERABLE || n->to == TXN_UNDELIVERABLE;
 	if (g->message != UINT32_MAX)
@@ -858,7 +894,10 @@ oracle_final(struct oracle *o)
 	check_contiguous(o);
 }
 
-/* ---- the digest: a field that is added above, and judged by, belongs here too ---------------- */
+/*
+ * ---- the digest: a field that is added above, and judged by, belongs here too ----------------
+ * But for the counts of checks: nobody tells of those in the worlds whose digests are compared.
+ */
 
 static void
 count_if_earlier(uint64_t step, uint64_t than, uint64_t *count)

@@ -64,6 +64,15 @@ void oracle_decide_refused(struct oracle *o, struct gid gid, enum verdict verdic
  * itself.  From now on the database's word says nothing of what became of GID; answers do.
  */
 void oracle_force(struct oracle *o, struct gid gid);
+/*
+ * A check of it was sent, as the broker says, which does not say so of one that was on its way
+ * when it was decided, half-sent again, or ordered about; and one was received.  Judged only where
+ * connections take at once what they are given (PROMPT): else many may wait in them.
+ */
+void oracle_set_prompt(struct oracle *o, bool prompt);
+void oracle_check_sent(struct oracle *o, struct gid gid);
+void oracle_check_ordered(struct oracle *o, struct gid gid);
+void oracle_check_received(struct oracle *o, struct gid gid);
 /* An operator gave it up, and was answered: it is not published any more. */
 void oracle_discarded(struct oracle *o, struct gid gid);
 /* The topic is about to have more partitions: a key's messages may lie in two of them. */

@@ -502,6 +502,7 @@ on_check(struct producers *p, struct producer *one, const struct wire_command *c
 		oracle_fail(p->oracle, "a check that cannot be read");
 		return;
 	}
+	oracle_check_received(p->oracle, a.gid);
 	if (!p->settling && rng_sim_chance(&p->rng, p->knobs.mute_permille)) {
 		p->counts.odd++;
 		return;

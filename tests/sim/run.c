@@ -214,6 +214,8 @@ on_note(void *arg, const struct note *n)
 		oracle_transition(l->oracle, n);
 		hit_transition(l, n);
 	}
+	if (n->kind == NOTE_CHECK_SENT)
+		oracle_check_sent(l->oracle, n->gid);
 	schedule_note(l->schedule, n, l->clock.now_ns);
 	hit(l, SOMETIMES_CONTRADICTED, n->kind == NOTE_CONTRADICTION);
 	hit(l, SOMETIMES_SILENT_GROUP, n->kind == NOTE_GROUP_SILENT);
@@ -888,6 +890,14 @@ window_ns(const struct life *l)
 	return l->drift_permille ? window_ns * 8 / 10 : window_ns;
 }
 
+/* Nothing waits in a connection: it takes at once what the broker writes. */
+static bool
+prompt(const bool *drawn)
+{
+	return !drawn[FAULT_NET_SLOW] && !drawn[FAULT_SLOW_READER] && !drawn[FAULT_NET_ONE_WAY] &&
+	       !drawn[FAULT_NET_CUT];
+}
+
 static void
 build(struct life *l)
 {
@@ -914,6 +924,7 @@ build(struct life *l)
 	sink_sim_watch_acked(l->sink, on_acked, l);
 	oracle_set_shown(l->oracle, shown, l);
 	oracle_set_window(l->oracle, window_ns(l));
+	oracle_set_prompt(l->oracle, prompt(l->result->drawn));
 	life_pass(l, 0);
 	log_redirect(trace_clock, trace_line, l);
 	log_setup(l->options->trace || l->options->hash || l->options->tail ? LOG_TRACE : LOG_ERROR,
