@@ -8,6 +8,7 @@
 #include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/resource.h>
@@ -30,7 +31,7 @@ static struct disk_sim *sim;
 static char directory[128];
 
 /* What fdatasync() says next, 0 being what it says by itself; the linker leads its calls here. */
-static int sync_fails;
+static _Atomic int sync_fails;
 
 int __real_fdatasync(int fd); /* the linker's names */
 int __wrap_fdatasync(int fd);
@@ -38,12 +39,12 @@ int __wrap_fdatasync(int fd);
 int
 __wrap_fdatasync(int fd)
 {
-	if (sync_fails) {
-		errno = sync_fails;
-		sync_fails = 0;
-		return -1;
-	}
-	return __real_fdatasync(fd);
+	int err = atomic_exchange(&sync_fails, 0);
+
+	if (!err)
+		return __real_fdatasync(fd);
+	errno = err;
+	return -1;
 }
 
 static void

@@ -766,12 +766,14 @@ START_TEST(a_thread_that_cannot_be_started_is_told)
 	unsigned logged;
 	struct rig *g;
 	char why[512];
+	int err;
 
 	for (unsigned nth = 1; nth <= 2; nth++) { /* the producer's, then the scout's */
 		threads_fail = nth;
 		why[0] = '\0';
-		ck_assert_int_eq(sink_real_open(&p, 1, why, sizeof(why), &sink), ERR_SYSTEM);
+		err = sink_real_open(&p, 1, why, sizeof(why), &sink);
 		ck_assert_str_eq(why, "cannot start a thread");
+		ck_assert_int_eq(err, ERR_SYSTEM);
 	}
 	g = rig_new(true, NULL, NULL);
 	await(g, SINK_CLUSTER, 1);
