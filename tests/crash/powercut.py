@@ -3,7 +3,9 @@
 The journal lies on an ext4 of its own, on a loop device.  At a moment under load the daemon is stopped
 between two instructions; of the journal's dirty pages some are written out, as a disk may; then
 the file system is shut down without flushing its log.  All that was not synced is gone, with
-holes.  Some cuts leave the daemon running: every write fails then, and it must end by itself.
+holes.  Some cuts leave the daemon running, and nobody hears it: a sync that is under way when ext4
+is shut down may be told that all is well though its extents are gone, and a machine without power
+answers nobody.  Who asks afterwards meets writes that fail: it must end by itself.
 Some hit the start after a cut.  Syncs are slowed down (shim.c), and most cuts wait for one
 that has been asked for and has not begun: at any other moment there may be nothing to lose.
 
@@ -74,6 +76,8 @@ class Cutter:
 		r.fault("powercut")
 		if stopped:
 			process.send_signal(signal.SIGSTOP)
+		else:
+			r.producers.cut_off()
 		percent = self.random.choice((0, 10, 30, 50, 70))
 		for old in self.copies.iterdir():
 			old.unlink()
@@ -83,6 +87,7 @@ class Cutter:
 		if done.returncode != 0:
 			raise lab.Skipped("no power cut here: " + done.stderr.strip())
 		if not stopped:
+			r.producers.plug_in()
 			self.must_end(process)
 		r.daemon.kill()
 		self.disk.detach()

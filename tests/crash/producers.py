@@ -96,6 +96,7 @@ class Producers(threading.Thread):
 		self.lines = [Line(i, self) for i in range(self.settings.connections)]
 		self.paused = threading.Event()
 		self.ended = threading.Event()
+		self.off, self.deaf = threading.Event(), threading.Event()	# asked for, and so
 		self.crashes = 0	# of producers, asked for by crash()
 		self.killed_with = self.timeouts = 0	# operations under way
 		self.error = None
@@ -109,6 +110,16 @@ class Producers(threading.Thread):
 	def crash(self):
 		"""One producer dies: its connection is reset, what it had under way it has forgotten."""
 		self.crashes += 1
+
+	def cut_off(self):
+		"""From here on no answer reaches anybody, as when the power of the other machine is gone."""
+		self.deaf.clear()
+		self.off.set()
+		while not self.deaf.wait(0.1):
+			self.alive()
+
+	def plug_in(self):
+		self.off.clear()
 
 	def pause(self):
 		"""No new messages; those under way come to their end."""
@@ -158,8 +169,13 @@ class Producers(threading.Thread):
 			line = self.random.choice([line for line in self.lines if line.waiting] or self.lines)
 			self.killed_with += len(line.waiting)
 			self.lose(line, "producer killed", forget=True)
+		if self.off.is_set():
+			for line in self.lines:
+				if line.socket is not None:
+					self.lose(line, "cut off")
+			self.deaf.set()
 		for line in self.lines:
-			if line.socket is None and now >= line.again:
+			if line.socket is None and now >= line.again and not self.off.is_set():
 				self.connect(line, now)
 			if line.open:
 				self.feed(line, now)
