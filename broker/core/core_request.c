@@ -16,7 +16,10 @@ struct arena_block {
 
 /* ---- requests of this turn ------------------------------------------------------------------- */
 
-#define ARENA_BLOCK (64u << 10) /* more than any one thing: the messages of a half-send */
+#define ARENA_BLOCK (64u << 10) /* more than any one thing */
+
+_Static_assert(LIMIT_MESSAGES * sizeof(struct message) <= ARENA_BLOCK,
+	       "the messages of a half-send fit one block");
 
 /* N bytes until the end of core_decide(), which resets it. */
 static void *
