@@ -248,7 +248,10 @@ core_undecided(struct core *c, uint32_t index, bool is)
 	c->undecided--;
 	group->waiting--;
 	group->waiting_bytes -= row->len;
-	group->full = false;
+	/* Told again only after it had an eighth of room: at its bound each decision makes some. */
+	if (group->waiting < c->conf.group_undecided - c->conf.group_undecided / 8 &&
+	    group->waiting_bytes < c->conf.group_bytes - c->conf.group_bytes / 8)
+		group->full = false;
 }
 
 void

@@ -549,6 +549,36 @@ START_TEST(a_group_has_its_share)
 }
 END_TEST
 
+/* A user would lose: the log, to a line for each decision of a group that is at its bound. */
+START_TEST(a_group_at_its_share_is_told_of_once)
+{
+	struct answer a[16], b;
+	char key[16];
+
+	open_with_topic();
+	f.core->conf.group_undecided = 16;
+	for (int i = 0; i < 16; i++) {
+		snprintf(key, sizeof(key), "%d", i);
+		ck_assert_int_eq(sent_by("busy", key, &a[i]), ANSWER_OK);
+	}
+	for (int i = 0; i < 10; i++) {
+		ck_assert_int_eq(sent_by("busy", "late", &b), ANSWER_BUSY);
+		ck_assert_int_eq(decided_by("busy", &a[i], VERDICT_ROLLBACK), ANSWER_OK);
+		snprintf(key, sizeof(key), "again-%d", i);
+		ck_assert_int_eq(sent_by("busy", key, &b), ANSWER_OK);
+	}
+	ck_assert_uint_eq(f.notes[NOTE_GROUP_FULL], 1);
+	for (int i = 10; i < 13; i++) /* more than an eighth */
+		ck_assert_int_eq(decided_by("busy", &a[i], VERDICT_ROLLBACK), ANSWER_OK);
+	for (int i = 10; i < 13; i++) {
+		snprintf(key, sizeof(key), "again-%d", i);
+		ck_assert_int_eq(sent_by("busy", key, &b), ANSWER_OK);
+	}
+	ck_assert_int_eq(sent_by("busy", "late", &b), ANSWER_BUSY);
+	ck_assert_uint_eq(f.notes[NOTE_GROUP_FULL], 2);
+}
+END_TEST
+
 /*
  * A user would lose: the daemon, with all that it holds, at the first start after somebody had
  * named more groups than a row's number can tell.
@@ -620,6 +650,7 @@ main(void)
 	tcase_add_loop_test(t, checks_keep_to_their_rate, 0, 2);
 	tcase_add_test(t, cold_checks_are_fetched_so_many_at_a_time);
 	tcase_add_loop_test(t, a_group_has_its_share, 0, 2);
+	tcase_add_test(t, a_group_at_its_share_is_told_of_once);
 	tcase_add_test(t, history_keeps_no_group_out);
 	tcase_add_test(t, a_journal_may_name_any_number_of_groups);
 	return unit_run_case("limits", t);
