@@ -1,12 +1,14 @@
 """kills.py -- kill -9 of the daemon, again and again (schedule S2), and of producers (S3).
 
-Each kill comes a moment after the producers were answered again; a fifth of the starts that follow is
-killed too, in the middle of its recovery.  A kill counts when it interrupted an undecided half message,
+Each kill comes a moment after the producers were answered again, while something is under way (on a
+disk that is busy elsewhere all may wait for one sync); a fifth of the starts that follow is killed too,
+in the middle of its recovery.  A kill counts when it interrupted an undecided half message,
 an operation under way and a commit that Kafka did not have yet: half of them must.  Syncs are slowed
 down by a few milliseconds, as on a disk that is slower than this one: there is more to interrupt.
 """
 
 import random
+import time
 
 import shim
 import stage
@@ -23,6 +25,14 @@ def play(args, tally):
 		number += 1
 
 
+def await_work(r):
+	"""Until a commit was just answered and more was asked for, but not for ever."""
+	p = r.producers
+	deadline = time.monotonic() + 1
+	while not (time.monotonic() < p.commit_at + 0.02 and p.under_way()) and time.monotonic() < deadline:
+		time.sleep(0.0005)
+
+
 def one_round(args, seed, count):
 	rnd = random.Random(seed)
 	with stage.Round(args, "kills", seed) as r:
@@ -37,6 +47,7 @@ def one_round(args, seed, count):
 			if rnd.random() < 0.3:
 				r.producers.crash()
 				crashed += 1
+			await_work(r)
 			r.fault("kill")
 			r.daemon.kill()
 			ends = r.ends()

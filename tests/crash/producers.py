@@ -104,6 +104,8 @@ class Producers(threading.Thread):
 		self.audit_left = None
 		self.next_send = time.monotonic()
 		self.ok = 0
+		self.topics = set()	# those of which a half-send was answered
+		self.commit_at = 0	# when a commit was last answered
 
 	# -- from outside -------------------------------------------------------------------------
 
@@ -140,7 +142,10 @@ class Producers(threading.Thread):
 
 	def audited(self):
 		self.alive()
-		return not self.audit_left and not any(line.waiting for line in self.lines)
+		return not self.audit_left and not self.under_way()
+
+	def under_way(self):
+		return any(line.waiting for line in self.lines)
 
 	def alive(self):
 		if self.error:
@@ -365,6 +370,8 @@ class Producers(threading.Thread):
 			winner = remark.split(": ")[1] if code == DECIDED and remark.startswith("decided: ") else None
 			self.history.note("fail", op=op, code=code, remark=remark, **({"winner": winner} if winner else {}))
 		if f == "end":
+			if code == 0 and what.truth == COMMIT:
+				self.commit_at = time.monotonic()
 			if code == BUSY:
 				what.due = time.monotonic() + 0.05
 				line.work.append(what)
@@ -380,6 +387,7 @@ class Producers(threading.Thread):
 			self.history.note("fail", op=op, code=code, remark=remark)
 			self.drop(m)
 			return
+		self.topics.add(m.topic)
 		m.gid = ext["transactionId"]
 		m.tokens = (ext["queueOffset"], str(int(ext["msgId"][-16:], 16)))
 		self.history.note("ok", op=op, gid=m.gid)
