@@ -1,7 +1,7 @@
 /*
  * entry.h -- what the core asks the journal to remember, one struct an entry.
  *
- * The core speaks in entries; journal/record_body.c turns them into bytes and back
+ * The core speaks in entries; journal/record.h turns them into bytes and back
  * (JOURNAL.md has the bytes).  All strings are borrowed: on the way in until append
  * returns, on the way out until the callback that hands them over returns.
  *

@@ -2,7 +2,7 @@
  * record.c -- the frame of a record and of a group: length, type, checksum, place.
  *
  * A record's bytes are good for one place of one segment only, so the checksum begins with both.
- * What is inside is record_body.c's.
+ * What is inside is of record_body.h.
  */
 #include "journal/record.h"
 
