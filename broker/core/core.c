@@ -27,7 +27,7 @@ core_new(const struct core_conf *conf, const struct ports *ports, void *arg)
 	c->groups.limit = LIMIT_GROUPS_RECOVERED; /* until core_start() */
 	topics_init(&c->topics, secret);
 	lanes_init(&c->lanes, conf->lane_window, conf->lane_backoff_ns, conf->lane_backoff_max_ns);
-	core_db(c, false, NULL);
+	core_watermarks_init(c);
 	list_init(&c->woken);
 	list_init(&c->overflow);
 	list_init(&c->topic_waits);
@@ -266,33 +266,6 @@ core_placed(struct core *c, uint32_t index, struct place place)
 }
 
 void
-core_forget(struct core *c, uint32_t index)
-{
-	struct row *row = core_row(c, index);
-	uint32_t group = row->group;
-
-	CHECK((row->flags & ROW_FINAL) && !(row->flags & ROW_WAITED), row->txn.seq);
-	row_list_del(&c->table, &c->history, index);
-	row_clear(row, ROW_FINAL);
-	c->stats.rows[row->txn.state]--;
-	c->groups.groups[group].rows--;
-	table_del(&c->table, index);
-	groups_drop(&c->groups, group);
-}
-
-void
-core_final(struct core *c, uint32_t index)
-{
-	struct row *row = core_row(c, index);
-
-	CHECK(row->origin != 0 && !(row->flags & (ROW_FINAL | ROW_OVERDUE)), row->txn.seq);
-	row_list_add(&c->table, &c->history, index);
-	row_set(row, ROW_FINAL);
-	if (c->started) /* it never was open in this life otherwise */
-		table_open(&c->table, row->txn.seq, false);
-}
-
-void
 core_time(struct core *c, uint32_t index)
 {
 	timers_add(&c->timers, index);
@@ -361,20 +334,6 @@ core_clock(struct core *c, int64_t now_ns, uint64_t wall_ms)
 		c->jumped_ms = 0;
 	c->now_ns = now_ns;
 	c->wall_ms = wall_ms;
-}
-
-bool
-core_in_window(const struct core *c, const struct row *row)
-{
-	return c->now_ns < c->settled_ns || core_lately(c, row);
-}
-
-bool
-core_lately(const struct core *c, const struct row *row)
-{
-	if (row->decided_ms > c->wall_ms)
-		return c->now_ns < c->back_until_ns;
-	return c->wall_ms - row->decided_ms < c->conf.idempotency_window_ms + c->jumped_ms;
 }
 
 static void

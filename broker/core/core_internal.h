@@ -1,18 +1,20 @@
 /*
  * core_internal.h -- what the files of the core share, and nobody else may see.
  *
- *   core.c          life, the turn, effects that wait for the disk
- *   core_request.c  requests: of this turn, and those that have to wait
- *   core_send.c     half-sends: new, repeated, refused
- *   core_topic.c    topics, and the requests that wait until Kafka has told of one
- *   core_end.c      decisions of producers, and what a decision does once it is durable
- *   core_check.c    what is due is asked about
- *   core_publish.c  lanes to Kafka and reports back; marks
- *   core_operate.c  what operators do, with its audit record
- *   core_recover.c  the journal's records become rows again
- *   core_start.c    and the rows a running core
- *   core_reclaim.c  what of a dying segment is still needed
- *   core_view.c     lists, timelines, counters
+ *   core.c            life, the turn, effects that wait for the disk
+ *   core_request.c    requests: of this turn, and those that have to wait
+ *   core_send.c       half-sends: new, repeated, refused
+ *   core_topic.c      topics, and the requests that wait until Kafka has told of one
+ *   core_end.c        decisions of producers, and what a decision does once it is durable
+ *   core_check.c      what is due is asked about
+ *   core_publish.c    lanes to Kafka and reports back; marks
+ *   core_operate.c    what operators do, with its audit record
+ *   core_recover.c    the journal's records become rows again
+ *   core_start.c      and the rows a running core
+ *   core_reclaim.c    what of a dying segment is still needed
+ *   core_history.c    final rows: kept for who repeats or asks, then forgotten
+ *   core_watermark.c  below which gid nothing is undecided, or unpublished
+ *   core_view.c       lists, timelines, counters
  *
  * The order of things that all rely on: a record is appended first; its effect is pended with the
  * LSN behind the record; core_durable() applies, answers and passes on, in the order of the
@@ -122,6 +124,12 @@ struct pending {
 	uint8_t verb;	    /* OPERATION: enum verb                                       */
 };
 
+/* Tokens of ports.fetch(): what for, in bits 60 to 62; the rest says which. */
+#define FETCH_KIND_SHIFT 60
+#define FETCH_LANE (UINT64_C(1) << FETCH_KIND_SHIFT)
+#define FETCH_CHECK (UINT64_C(2) << FETCH_KIND_SHIFT)
+#define FETCH_KINDS (UINT64_C(7) << FETCH_KIND_SHIFT)
+
 /* A publication that Kafka has and did not report. */
 struct lane_flight {
 	uint64_t position;
@@ -131,15 +139,15 @@ struct lane_flight {
 	uint32_t next_free;
 };
 
-/* The smallest sequence that may still be an undecided one of some database. */
-struct mark {
+/* No transaction of its kind is older: core_watermark.c. */
+struct watermark {
 	uint64_t seq;
 	uint64_t ms;
 };
 
 struct db {
 	uint8_t id[16];
-	struct mark mark;
+	struct watermark watermark;
 };
 
 #define CORE_AHEAD 8 /* requests between asking for memory and needing it */
@@ -206,9 +214,9 @@ struct core {
 	struct db *dbs;		 /* by number - 1 */
 	uint32_t db_count, db_cap;
 	struct map by_db;
-	struct mark none_mark;	 /* of transactions without a database */
-	struct mark any_mark;
-	struct mark open_mark;	 /* of all that are not final */
+	struct watermark none_watermark; /* of transactions without a database */
+	struct watermark any_watermark;
+	struct watermark open_watermark; /* of all that are not final */
 	struct gid unpublished;	 /* as it was at the last sample whose marks are durable   */
 	struct gid sample;	 /* what it will be when ...                               */
 	uint64_t sample_end;	 /* ... what is pending before here is; 0: there is none    */
@@ -281,18 +289,8 @@ void core_began(struct core *c, uint32_t index);
 void core_undecided(struct core *c, uint32_t index, bool is);
 /* The row's record is at PLACE now. */
 void core_placed(struct core *c, uint32_t index, struct place place);
-void core_forget(struct core *c, uint32_t index);
-/* A row became final: from now on it is history. */
-void core_final(struct core *c, uint32_t index);
 /* Its pending step is done: whoever waited for it is decided in the next turn. */
 void core_settled(struct core *c, uint32_t index);
-/*
- * Was the row decided within idempotency.window?  Counted so that a wall clock that jumps can only
- * make the window longer.
- */
-bool core_in_window(const struct core *c, const struct row *row);
-/* The same by the clocks alone, which may have done anything while we were down. */
-bool core_lately(const struct core *c, const struct row *row);
 /* Takes the row out of the timers or the overdue list, wherever it is. */
 void core_untime(struct core *c, uint32_t index);
 void core_time(struct core *c, uint32_t index);
@@ -319,16 +317,8 @@ void core_generation_durable(struct core *c, const struct pending *p);
 /* A new row, with all that a half message tells; PARTS: with a part even for its only message. */
 uint32_t core_row_of(struct core *c, const struct half *h, const uint32_t *topics, uint32_t group,
 		     struct place place, uint64_t key_hash, bool parts);
-/* Number of the database, made when new; 0 for none. */
-uint16_t core_db(struct core *c, bool has, const uint8_t id[16]);
 uint64_t core_key_hash(const struct core *c, struct str group, struct str key);
 void core_busy(struct core *c, const struct request *r, enum answer_code code, const char *why);
-/* Makes room for one more key by forgetting old history; false: none. */
-bool core_keys_room(struct core *c);
-/* The same for one more producer group; forgets at most MOST. */
-bool core_groups_room(struct core *c, uint32_t most);
-#define HISTORY_TURN 4096u /* transactions of the history that are forgotten at one time */
-void core_trim(struct core *c);
 
 /* ---- core_topic.c ---------------------------------------------------------------------------- */
 
@@ -382,19 +372,42 @@ void core_operation_durable(struct core *c, const struct pending *p);
 /* Before core_start(): from the last word about an undecided row until its next check. */
 int64_t core_recovered_gap_ns(const struct core *c, const struct row *row);
 
-/* ---- core_view.c ----------------------------------------------------------------------------- */
+/* ---- core_history.c -------------------------------------------------------------------------- */
 
-uint64_t core_etag(const struct core *c, const struct row *row);
-void core_timeline_add(struct core *c, const struct note *n);
+/* A row became final: from now on it is history. */
+void core_final(struct core *c, uint32_t index);
+void core_forget(struct core *c, uint32_t index);
+/*
+ * Was the row decided within idempotency.window?  Counted so that a wall clock that jumps can only
+ * make the window longer.
+ */
+bool core_in_window(const struct core *c, const struct row *row);
+/* The same by the clocks alone, which may have done anything while we were down. */
+bool core_lately(const struct core *c, const struct row *row);
+/* Makes room for one more key by forgetting old history; false: none. */
+bool core_keys_room(struct core *c);
+/* The same for one more producer group; forgets at most MOST. */
+bool core_groups_room(struct core *c, uint32_t most);
+#define HISTORY_TURN 4096u /* transactions of the history that are forgotten at one time */
+/* Forgets what is old enough. */
+void core_trim(struct core *c);
+/* core_keys_room() for a half-send: people hear of it once when there is none. */
+bool core_keys_full(struct core *c);
 
+/* ---- core_watermark.c ------------------------------------------------------------------------ */
+
+void core_watermarks_init(struct core *c);
+/* Number of the database, made when new; 0 for none. */
+uint16_t core_db(struct core *c, bool has, const uint8_t id[16]);
+/* The oldest transaction that is undecided, or NULL. */
+const struct row *core_oldest_undecided(struct core *c);
 /* Looks at who is unpublished, if what is published is marked; told once the marks are durable. */
 void core_sample(struct core *c);
 void core_marked(struct core *c);
 
-/* Tokens of ports.fetch(): what for, in bits 60 to 62; the rest says which. */
-#define FETCH_KIND_SHIFT 60
-#define FETCH_LANE (UINT64_C(1) << FETCH_KIND_SHIFT)
-#define FETCH_CHECK (UINT64_C(2) << FETCH_KIND_SHIFT)
-#define FETCH_KINDS (UINT64_C(7) << FETCH_KIND_SHIFT)
+/* ---- core_view.c ----------------------------------------------------------------------------- */
+
+uint64_t core_etag(const struct core *c, const struct row *row);
+void core_timeline_add(struct core *c, const struct note *n);
 
 #endif /* CORE_INTERNAL_H */

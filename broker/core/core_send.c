@@ -268,77 +268,7 @@ repeat(struct core *c, uint32_t index, const struct half_request *r)
 	check_failed("a state of enum txn_state", __FILE__, __LINE__, row->txn.seq);
 }
 
-/* ---- history --------------------------------------------------------------------------------- */
-
-/*
- * The oldest of the history, if it may be forgotten now.  PRESSED: memory is used up.  Then the
- * clocks are believed even after a start, or a busy daemon would refuse half-sends for a window.
- */
-static uint32_t
-history_oldest(const struct core *c, uint64_t keep_ms, bool pressed)
-{
-	const struct row *row;
-	bool in_window;
-
-	if (c->history.head == ROW_NONE)
-		return ROW_NONE;
-	row = core_row(c, c->history.head);
-	if (!core_passed(c, row, true))
-		return ROW_NONE;
-	in_window = pressed ? core_lately(c, row) : core_in_window(c, row);
-	if (in_window && !CANARY(KEY_FORGOTTEN_IN_WINDOW))
-		return ROW_NONE;
-	/* One from the future was decided before the clock was set back: its age is unknown. */
-	if (row->decided_ms <= c->wall_ms && row->decided_ms + keep_ms >= c->wall_ms)
-		return ROW_NONE;
-	return c->history.head;
-}
-
-static uint64_t
-history_bytes(const struct core *c)
-{
-	/* A row, a part, and its slots in the two maps. */
-	return (uint64_t)c->history.count * (sizeof(struct row) + sizeof(struct part_node) + 16);
-}
-
-/* OLDEST goes.  What the next one to go touches is asked for now: it lies anywhere in memory. */
-static void
-history_forget(struct core *c, uint32_t oldest)
-{
-	uint32_t next = core_row(c, oldest)->link;
-
-	if (next != ROW_NONE)
-		table_prefetch_del(&c->table, next);
-	core_forget(c, oldest);
-}
-
-bool
-core_keys_room(struct core *c)
-{
-	while (history_bytes(c) >= c->conf.keys_bytes) {
-		uint32_t oldest = history_oldest(c, 0, true);
-
-		if (oldest == ROW_NONE)
-			return false;
-		history_forget(c, oldest);
-	}
-	return true;
-}
-
-bool
-core_groups_room(struct core *c, uint32_t most)
-{
-	const struct groups *g = &c->groups;
-
-	while (g->groups_used >= g->limit && most--) {
-		uint32_t oldest = history_oldest(c, 0, true);
-
-		if (oldest == ROW_NONE)
-			return false;
-		history_forget(c, oldest);
-	}
-	return g->groups_used < g->limit;
-}
+/* ---- new ones -------------------------------------------------------------------------------- */
 
 /* Memory holds a bounded number of groups, and history must not be what keeps new ones out. */
 static uint32_t
@@ -350,36 +280,6 @@ group_of(struct core *c, struct str name)
 		group = groups_get(&c->groups, name);
 	return group;
 }
-
-void
-core_trim(struct core *c)
-{
-	/* Bounded: after a pause there may be millions. */
-	for (uint32_t i = 0; i < HISTORY_TURN; i++) {
-		uint32_t oldest = history_oldest(c, c->conf.history_retention_ms, false);
-
-		if (oldest == ROW_NONE)
-			break;
-		history_forget(c, oldest);
-	}
-	c->stats.keys_full = !core_keys_room(c);
-	if (!c->stats.keys_full)
-		c->keys_noted = false;
-}
-
-static bool
-keys_full(struct core *c)
-{
-	if (core_keys_room(c))
-		return false;
-	c->stats.keys_full = true;
-	if (!c->keys_noted)
-		core_note(c, &(struct note){ .kind = NOTE_KEYS_FULL, .lasted_ns = -1 });
-	c->keys_noted = true;
-	return true;
-}
-
-/* ---- new ones -------------------------------------------------------------------------------- */
 
 /* Fixes the partition and the size of every message.  The messages are our own copy. */
 static enum answer_code
@@ -555,7 +455,7 @@ begin(struct core *c, const struct half_request *r, const uint32_t *topics)
 		refuse(c, r->to, ANSWER_BUSY, "too many transactions are undecided");
 		return;
 	}
-	if (keys_full(c)) {
+	if (core_keys_full(c)) {
 		refuse(c, r->to, ANSWER_BUSY, "the memory for keys is full");
 		return;
 	}
@@ -641,45 +541,4 @@ core_do_half(struct core *c, struct half_request *r)
 	}
 	begin(c, r, topics);
 	return DONE;
-}
-
-/* ---- databases ------------------------------------------------------------------------------- */
-
-static uint64_t
-hash_db(const void *arg, uint32_t index)
-{
-	const struct core *c = arg;
-
-	return hash_body(c->dbs[index].id, 16, 0).lo;
-}
-
-uint16_t
-core_db(struct core *c, bool has, const uint8_t id[16])
-{
-	struct map_probe probe;
-	uint32_t i;
-
-	if (!c->by_db.hash)
-		map_init(&c->by_db, hash_db, c);
-	if (!has)
-		return 0;
-	i = map_first(&c->by_db, hash_body(id, 16, 0).lo, &probe);
-	while (i != MAP_NONE && memcmp(c->dbs[i].id, id, 16) != 0)
-		i = map_next(&c->by_db, &probe);
-	if (i != MAP_NONE)
-		return (uint16_t)(i + 1);
-	if (c->db_count >= LIMIT_DBS) /* counts for every database: too careful, never wrong */
-		return 0;
-	if (c->db_count == c->db_cap) {
-		c->db_cap = c->db_cap ? c->db_cap * 2 : 8;
-		c->dbs = mem_grow(c->dbs, c->db_cap * sizeof(*c->dbs));
-	}
-	i = c->db_count++;
-	/* Its first transaction is the one that has just got its number: or it would be known. */
-	c->dbs[i] = (struct db){ 0 };
-	if (c->started)
-		c->dbs[i].mark = (struct mark){ c->next_seq - 1, c->last_ms };
-	memcpy(c->dbs[i].id, id, 16);
-	map_put(&c->by_db, hash_db(c, i), i);
-	return (uint16_t)(i + 1);
 }

@@ -164,113 +164,6 @@ core_list(struct core *c, const struct list_query *q, struct list_page *ret_page
 	}
 }
 
-/* ---- watermarks ------------------------------------------------------------------------------ */
-
-#define MARK_ANY  (-1) /* undecided, of any database */
-#define MARK_OPEN (-2) /* not final: undecided, owed to Kafka, undeliverable */
-
-static bool
-is_meant(const struct row *row, int32_t db)
-{
-	if (db == MARK_OPEN)
-		return !(row->flags & ROW_FINAL);
-	return row_undecided(row) && (db == MARK_ANY || row->db == db);
-}
-
-/* Moves MARK to the first undecided of database DB, or as above; NULL: there is none before it. */
-static const struct row *
-mark_move(struct core *c, struct mark *mark, int32_t db, uint32_t *budget)
-{
-	if (!c->started) /* who is undecided is not counted yet */
-		return NULL;
-	for (;;) {
-		uint64_t seq = db == MARK_OPEN ? table_open_from(&c->table, mark->seq)
-					       : table_undecided_from(&c->table, mark->seq);
-		uint32_t index = ROW_NONE;
-		const struct row *row;
-
-		if (seq)
-			index = table_walk(&c->table, seq, false, budget, &seq);
-		if (index == ROW_NONE) {
-			mark->seq = seq ? seq : c->next_seq;
-			if (!seq)
-				mark->ms = c->last_ms;
-			return NULL;
-		}
-		row = core_row(c, index);
-		mark->seq = seq;
-		mark->ms = max_u64(mark->ms, row->ms);
-		if (is_meant(row, db))
-			return row;
-		mark->seq = seq + 1;
-	}
-}
-
-static struct gid
-mark_gid(const struct core *c, const struct mark *mark)
-{
-	return gid_make(mark->ms, c->conf.shard, mark->seq);
-}
-
-struct gid
-core_watermark(struct core *c, const uint8_t db_id[16])
-{
-	uint32_t budget = LIMIT_LIST_SCAN;
-	struct map_probe probe;
-	struct gid none;
-	struct gid own;
-	uint32_t i;
-
-	/* Out of budget, a mark is smaller than it could be: too careful, never wrong. */
-	(void)mark_move(c, &c->none_mark, 0, &budget);
-	none = mark_gid(c, &c->none_mark);
-	i = map_first(&c->by_db, hash_body(db_id, 16, 0).lo, &probe);
-	while (i != MAP_NONE && memcmp(c->dbs[i].id, db_id, 16) != 0)
-		i = map_next(&c->by_db, &probe);
-	if (i == MAP_NONE)
-		return none;
-	budget = LIMIT_LIST_SCAN;
-	(void)mark_move(c, &c->dbs[i].mark, (int32_t)i + 1, &budget);
-	own = mark_gid(c, &c->dbs[i].mark);
-	return own.hi < none.hi || (own.hi == none.hi && own.lo < none.lo) ? own : none;
-}
-
-/*
- * A published message may come again while its mark is not durable: a crash forgets that it is
- * in Kafka.  So who is open is looked at when all that was acknowledged is marked, and told
- * when these marks are durable.
- */
-void
-core_sample(struct core *c)
-{
-	uint32_t budget = LIMIT_LIST_SCAN;
-
-	if (!c->started || c->sample_end || c->lanes.dirty_count)
-		return;
-	(void)mark_move(c, &c->open_mark, MARK_OPEN, &budget);
-	c->sample = mark_gid(c, &c->open_mark);
-	c->sample_end = CANARY(TOLD_BEFORE_MARKED) ? 1 : c->pending_end + 1;
-	c->sample_ns = c->now_ns + NS_PER_S;
-	core_marked(c);
-}
-
-/* What was pending may be durable by now. */
-void
-core_marked(struct core *c)
-{
-	if (!c->sample_end || c->pending_first + 1 < c->sample_end)
-		return;
-	c->unpublished = c->sample;
-	c->sample_end = 0;
-}
-
-struct gid
-core_unpublished(struct core *c)
-{
-	core_sample(c);
-	return c->unpublished;
-}
-
 /* ---- timeline -------------------------------------------------------------------------------- */
 
 /*
@@ -486,8 +379,7 @@ oldest_owed_ms(const struct core *c)
 const struct core_stats *
 core_stats(struct core *c)
 {
-	uint32_t budget = LIMIT_LIST_SCAN;
-	const struct row *oldest = mark_move(c, &c->any_mark, MARK_ANY, &budget);
+	const struct row *oldest = core_oldest_undecided(c);
 
 	c->stats.rows_bytes = table_bytes(&c->table) + c->timers.cap * sizeof(uint32_t);
 	c->stats.lanes_frozen = c->stats.foreign_cluster ? c->lanes.count : c->lanes.frozen;
