@@ -264,7 +264,7 @@ bool core_topic_next(struct core *c, uint32_t *at, struct topic_view *ret_topic)
 struct core_stats {
 	uint64_t rows[8];		/* by enum txn_state                              */
 	uint64_t rows_bytes;		/* memory of the index                            */
-	uint64_t half_sends[ANSWER_FORBIDDEN + 1]; /* by answer                            */
+	uint64_t half_sends[ANSWER_COUNT];	/* by answer                                      */
 	uint64_t half_repeats;
 	uint64_t decisions[2][5];	/* [commit, rollback][origin]                     */
 	uint64_t contradictions;

@@ -426,8 +426,6 @@ answer_name(enum answer_code code)
 		return "moved";
 	case ANSWER_STALE:
 		return "stale";
-	case ANSWER_FORBIDDEN:
-		return "forbidden";
 	}
 	return "none";
 }

@@ -45,12 +45,17 @@ struct reply_to {
 	X(KEY_REUSED, "another message was half-sent under this key")                              \
 	X(STATE, "not possible in the state that the transaction is in")                           \
 	X(MOVED, "the transaction changed since it was looked at")                                 \
-	X(STALE, "an answer to a check of an older generation: counted as unknown")                \
-	X(FORBIDDEN, "this listener does not allow it")
+	X(STALE, "an answer to a check of an older generation: counted as unknown")
 
 enum answer_code {
 #define X(name, text) ANSWER_##name,
 	ANSWER_LIST(X)
+#undef X
+};
+
+enum {
+#define X(name, text) +1
+	ANSWER_COUNT = 0 ANSWER_LIST(X)
 #undef X
 };
 

@@ -49,25 +49,19 @@ problem_of(enum answer_code code)
 	case ANSWER_REFUSED:
 		return PROBLEM_REFUSED;
 	case ANSWER_TOO_BIG:
-		return PROBLEM_TOO_BIG;
 	case ANSWER_TOPIC_UNKNOWN:
-		return PROBLEM_TOPIC_UNKNOWN;
+	case ANSWER_WRONG_TOKEN:
+	case ANSWER_WRONG_GROUP:
+	case ANSWER_KEY_REUSED: /* producers' only; never theirs here */
+		return PROBLEM_REFUSED;
 	case ANSWER_NOT_FOUND:
 		return PROBLEM_NOT_FOUND;
-	case ANSWER_WRONG_TOKEN:
-		return PROBLEM_WRONG_TOKEN;
-	case ANSWER_WRONG_GROUP:
-		return PROBLEM_WRONG_GROUP;
 	case ANSWER_DECIDED:
 		return PROBLEM_DECIDED;
-	case ANSWER_KEY_REUSED:
-		return PROBLEM_KEY_REUSED;
 	case ANSWER_STATE:
 		return PROBLEM_STATE;
 	case ANSWER_MOVED:
 		return PROBLEM_MOVED;
-	case ANSWER_FORBIDDEN:
-		return PROBLEM_FORBIDDEN;
 	}
 	abort();
 }

@@ -21,15 +21,9 @@
 	X(WRITE_DISABLED, 403, 1101, "write-disabled", false, "Commands are not enabled here")	\
 	X(NOT_LOCAL, 403, 1102, "not-local", false, "Only for peers on this machine")		\
 	X(BAD_HOST, 403, 1103, "bad-host", false, "The request came through another site")	\
-	X(FORBIDDEN, 403, 1104, "forbidden", false, "This listener does not allow it")		\
-	X(WRONG_TOKEN, 403, 1105, "wrong-token", false, "The tokens are not this transaction's") \
-	X(WRONG_GROUP, 403, 1106, "wrong-group", false, "Another producer group half-sent it")	\
 	X(NO_ROUTE, 404, 1200, "no-route", false, "There is no such endpoint")			\
 	X(NOT_FOUND, 404, 1201, "not-found", false, "No such transaction, or no longer known")	\
-	X(TOPIC_UNKNOWN, 404, 1202, "topic-unknown", false, "Kafka has no such topic")		\
 	X(DECIDED, 409, 1203, "decided", false, "Already decided, and not like this")		\
-	X(KEY_REUSED, 409, 1204, "key-reused", false,						\
-	  "Another message was half-sent under this key")					\
 	X(STATE, 409, 1205, "state", false, "Not possible in the transaction's state")		\
 	X(MOVED, 412, 1206, "moved", false, "The transaction changed since it was looked at")	\
 	X(REFUSED, 422, 1207, "refused", false, "The request is not acceptable, now or later")	\

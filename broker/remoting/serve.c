@@ -303,7 +303,6 @@ result_of(enum answer_code code, uint64_t kind)
 		return WIRE_SYSTEM_ERROR;
 	case ANSWER_WRONG_TOKEN:
 	case ANSWER_WRONG_GROUP:
-	case ANSWER_FORBIDDEN:
 		return WIRE_NO_PERMISSION;
 	case ANSWER_DECIDED:
 		return kind == SERVE_END ? WIRE_TRANSACTION_FAILED : WIRE_MESSAGE_ILLEGAL;
@@ -347,8 +346,6 @@ remark_begins(enum answer_code code)
 		return "moved";
 	case ANSWER_STALE:
 		return "stale";
-	case ANSWER_FORBIDDEN:
-		return "forbidden";
 	}
 	return "internal";
 }
