@@ -71,6 +71,12 @@ client_in_callback(const escrow_client *c)
 	return c->has_thread && pthread_equal(pthread_self(), c->thread);
 }
 
+escrow_status
+client_may_block(const escrow_client *c)
+{
+	return client_in_callback(c) ? fail(ESCROW_E_ARG, "a callback may not block") : ESCROW_OK;
+}
+
 void
 client_log(const escrow_client *c, escrow_log_level level, const char *fmt, ...)
 {
@@ -426,11 +432,10 @@ escrow_wait_connected(escrow_client *c, int timeout_ms)
 
 	if (st != ESCROW_OK)
 		return st;
-	if (client_in_callback(c))
-		st = fail(ESCROW_E_ARG, "a callback may not block");
-	else if (!wait_until(c, is_connected, NULL, timeout_ms))
+	st = client_may_block(c);
+	if (st == ESCROW_OK && !wait_until(c, is_connected, NULL, timeout_ms))
 		st = fail(ESCROW_E_UNREACHABLE, "no connection within %d ms", timeout_ms);
-	else
+	else if (st == ESCROW_OK)
 		st = client_usable(c);
 	client_leave(c);
 	return st;
@@ -478,9 +483,8 @@ escrow_flush(escrow_client *c, int timeout_ms)
 
 	if (st != ESCROW_OK)
 		return st;
-	if (client_in_callback(c))
-		st = fail(ESCROW_E_ARG, "a callback may not block");
-	else if (!flush(c, timeout_ms))
+	st = client_may_block(c);
+	if (st == ESCROW_OK && !flush(c, timeout_ms))
 		st = fail(ESCROW_E_TIMEOUT, "requests are under way after %d ms", timeout_ms);
 	client_leave(c);
 	return st;

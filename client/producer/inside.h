@@ -18,7 +18,9 @@
 #include <semaphore.h>
 #include <stdatomic.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 #include <sys/types.h>
 
 #include "escrow/escrow.h"
@@ -112,7 +114,10 @@ struct op {
 	bool owns_frame;
 };
 
-/* A list with its sentinel inside. */
+/* What OP is the member of. */
+#define OWNER(op, type, member) ((type *)((char *)(op)-offsetof(type, member)))
+
+/* Oldest first. */
 struct ops {
 	struct op *head, *tail;
 	size_t count;
@@ -192,9 +197,11 @@ void tls_end(struct tls *t);
 struct lookup;
 /* Here and now; DIGITS: only if it is an address already.  0, or an EAI_... */
 int lookup_now(const struct server *server, bool digits, struct addrinfo **ret_addrs);
-/* In a thread of its own, which writes to the eventfd WAKE in the end.  FD: the connection that
+/*
+ * In a thread of its own, which writes to the eventfd WAKE in the end.  FD: the connection that
  * there is, or -1; when it leads to none of the addresses, those are knocked at, KNOCK_MS each.
- * NULL: no thread. */
+ * NULL: no thread.
+ */
 struct lookup *lookup_begin(const struct server *server, int fd, int knock_ms, int wake);
 bool lookup_done(const struct lookup *l);
 /* Once done: the connection leads to none of the addresses, and at one of them somebody listens. */
@@ -254,12 +261,85 @@ void engine_push(escrow_client *c, struct op *op, struct op *behind);
 void engine_wake(escrow_client *c);
 /* Fails everything there is: the client is being closed. */
 void engine_fail_all(escrow_client *c);
+/* The engine's: OP is under way, its bytes behind what goes out next. */
+void engine_append(escrow_client *c, struct op *op);
 int64_t clock_ns(void);
+
+static inline int64_t
+min_ns(int64_t a, int64_t b)
+{
+	return a < b ? a : b;
+}
+
+/* ---- requests.c: the engine's only ----------------------------------------------------------- */
+
+void ops_add(struct ops *l, struct op *op);
+void ops_remove(struct ops *l, struct op *op);
+/* Gives OP an opaque that has never been under way on this connection.  False: no memory. */
+bool table_add(struct engine *e, struct op *op);
+/* What was under way as OPAQUE, and is no longer; or NULL. */
+struct op *table_take(struct engine *e, int32_t opaque);
+/* Its end. */
+void op_finish(escrow_client *c, struct op *op, escrow_status status, const char *why,
+	       const struct wire_command *answer);
+/* Again in a while, if there is time for that. */
+bool op_put_off(struct engine *e, struct op *op);
+/* Ends what has no time left; what was put off for long enough waits again. */
+void requests_sweep(escrow_client *c);
+/* What was under way waits again, before all that never was, in its order. */
+void requests_take_back(escrow_client *c);
+/* Ends all that waits: with TIMEOUT what may have arrived, with STATUS what has not. */
+void requests_fail(escrow_client *c, escrow_status status, const char *why);
+
+/* ---- connect.c: the engine's only ------------------------------------------------------------ */
+
+/* Connects, gives up, looks the name up again, lets the heart beat: whatever is due. */
+void connect_turn(escrow_client *c);
+/* The socket is ready, and the connection not open yet. */
+void connect_go_on(escrow_client *c);
+/* The connection ended, or never came to be: link.why says it, or WHY. */
+void connect_lost(escrow_client *c);
+void connect_lost_because(escrow_client *c, const char *why);
+/* Tells epoll, if anybody uses it, what the socket waits for. */
+void connect_watch(escrow_client *c);
+/* There is a connection to a broker, or none: for who waits for that. */
+void connect_set(escrow_client *c, bool on);
 
 /* ---- rocketmq.c ------------------------------------------------------------------------------ */
 
 /* Makes a request one that RocketMQ knows, once.  NULL, or why that cannot be. */
 const char *rocketmq_frame(struct op *op);
+
+/* ---- view.c ---------------------------------------------------------------------------------- */
+
+struct seen_message {
+	char topic[TOPIC_MAX + 1];
+	struct wire_str key, value;
+	escrow_header *headers;
+	size_t header_count;
+};
+
+struct escrow_view {
+	struct escrow_view *next;
+	char gid[ESCROW_GID_TEXT];
+	unsigned char gid_bytes[ESCROW_GID_SIZE];
+	char group[GROUP_MAX + 1];
+	char id[ID_MAX + 1];
+	bool rocketmq; /* of a broker that is RocketMQ */
+	bool has_db;
+	unsigned char db[ESCROW_DB_ID_SIZE];
+	uint32_t number;
+	int64_t log_offset, state_offset;
+	size_t count;
+	struct seen_message *messages;
+	char *remark; /* of REMARK_MAX + 1 */
+	size_t n;
+	char body[]; /* a copy, in which marks become NULs */
+};
+
+/* COMMAND is a check.  NULL: it cannot be read, or there is no memory. */
+struct escrow_view *view_read(const struct wire_command *command, bool rocketmq);
+void view_free(struct escrow_view *v);
 
 /* ---- check.c --------------------------------------------------------------------------------- */
 
@@ -348,6 +428,8 @@ escrow_status client_enter(escrow_client *c);
 void client_leave(escrow_client *c);
 /* True where blocking would be for ever: in a callback of the engine. */
 bool client_in_callback(const escrow_client *c);
+/* OK, or ARG there. */
+escrow_status client_may_block(const escrow_client *c);
 /* Room for a half-send of BYTES in the window: FULL... */
 escrow_status client_room(escrow_client *c, size_t bytes, bool wait, int64_t timeout_ms);
 /* ...and back. */
@@ -367,14 +449,39 @@ void waiter_init(struct waiter *w, escrow_client *c);
 escrow_status client_await(struct waiter *w);
 void waiter_wake(struct waiter *w, escrow_status status, const char *why);
 
-/* ---- send.c ---------------------------------------------------------------------------------- */
+/* ---- half.c ---------------------------------------------------------------------------------- */
 
-/* An END of these, into malloced memory or ROOM bytes at SMALL; sets frame, n, owns_frame. */
-escrow_status encode_end(struct op *op, const struct wire_end *e, const char *remark, void *small,
-			 size_t room);
-
+/* A transaction with its half-send encoded, and room taken for it. */
+escrow_status half_prepare(escrow_client *c, const escrow_message *messages, size_t count,
+			   const escrow_half_opts *given, bool wait, escrow_txn **ret_txn);
+/* Hands it over; after an error TXN is gone. */
+escrow_status half_submit(escrow_client *c, escrow_txn *txn);
+/* Nobody holds the handle any more. */
+void txn_free(escrow_txn *txn);
+/* Frees the frame, if it is the op's own. */
+void op_free_frame(struct op *op);
+/*
+ * Copies the caller's struct, of whatever version, over the defaults in TO.  False: it is none, or
+ * says something in a field that this version does not know.
+ */
+bool struct_take(void *to, size_t size, const void *from);
+/* N bytes as lower-case hex digits and a NUL. */
+void hex_put(char *to, const unsigned char *bytes, size_t n);
 /* 32 hex digits as text and bytes.  False: they are not. */
 bool gid_take(struct wire_str text, char ret_gid[ESCROW_GID_TEXT],
 	      unsigned char ret_bytes[ESCROW_GID_SIZE]);
+
+static inline struct wire_str
+str_of(const char *text)
+{
+	return (struct wire_str){ text, text ? strlen(text) : 0 };
+}
+
+/* ---- end.c ----------------------------------------------------------------------------------- */
+
+enum wire_decision decision_of(escrow_decision decision);
+/* An END of these, into malloced memory or ROOM bytes at SMALL; sets frame, n, owns_frame. */
+escrow_status encode_end(struct op *op, const struct wire_end *e, const char *remark, void *small,
+			 size_t room);
 
 #endif /* ESCROW_INSIDE_H */
