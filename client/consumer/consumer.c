@@ -1,5 +1,5 @@
 /*
- * consumer.c -- a consumer: options, the poll loop, partitions that come and go, offsets.
+ * consumer.c -- a consumer: options, and the poll loop in the thread of run().
  */
 #include "consumer/inside.h"
 
@@ -50,245 +50,6 @@ fail(escrow_status status, const char *format, ...)
 	return status;
 }
 
-/* ---- partitions -------------------------------------------------------------------------- */
-
-static struct part *
-find(struct escrow_consumer *c, const char *topic, int32_t partition)
-{
-	struct part *p = c->parts;
-
-	while (p != NULL && (p->partition != partition || strcmp(p->topic, topic) != 0))
-		p = p->next;
-	return p;
-}
-
-static struct part *
-drop(struct part *p)
-{
-	struct part *next = p->next;
-
-	while (p->count > 0) {
-		rd_kafka_message_destroy(p->ring[p->head]);
-		p->head = (p->head + 1) % p->size;
-		p->count--;
-	}
-	free(p->ring);
-	free(p->topic);
-	free(p);
-	return next;
-}
-
-/* To the worker that has the fewest. */
-static struct worker *
-least(struct escrow_consumer *c)
-{
-	struct worker *best = NULL;
-	size_t fewest = SIZE_MAX;
-
-	for (size_t i = 0; i < c->worker_count; i++) {
-		size_t n = 0;
-
-		for (struct part *p = c->parts; p != NULL; p = p->next)
-			n += p->worker == &c->workers[i];
-		if (n < fewest) {
-			fewest = n;
-			best = &c->workers[i];
-		}
-	}
-	return best;
-}
-
-static bool
-add(struct escrow_consumer *c, const char *topic, int32_t partition)
-{
-	struct part *p = calloc(1, sizeof(*p));
-
-	if (p == NULL)
-		return false;
-	p->topic = strdup(topic);
-	if (p->topic == NULL) {
-		free(p);
-		return false;
-	}
-	p->partition = partition;
-	p->worker = least(c);
-	p->done = p->told = -1;
-	p->cap = (uint32_t)c->opts.batch_max;
-	p->next = c->parts;
-	c->parts = p;
-	return true;
-}
-
-/* Takes M, or not: no memory. */
-static bool
-push(struct part *p, rd_kafka_message_t *m)
-{
-	if (p->count == p->size) {
-		uint32_t size = p->size ? p->size * 2 : 64;
-		rd_kafka_message_t **ring = calloc(size, sizeof(*ring));
-
-		if (ring == NULL)
-			return false;
-		for (uint32_t i = 0; i < p->count; i++)
-			ring[i] = p->ring[(p->head + i) % p->size];
-		free(p->ring);
-		p->ring = ring;
-		p->size = size;
-		p->head = 0;
-	}
-	p->ring[(p->head + p->count) % p->size] = m;
-	p->count++;
-	p->bytes += m->len;
-	return true;
-}
-
-/* ---- what Kafka hears -------------------------------------------------------------------- */
-
-/* Under the lock.  The offsets of all (or only the revoked) partitions that moved; NULL: none. */
-static rd_kafka_topic_partition_list_t *
-moved(struct escrow_consumer *c, bool revoked)
-{
-	rd_kafka_topic_partition_list_t *list = NULL;
-
-	for (struct part *p = c->parts; p != NULL; p = p->next) {
-		if (p->done == p->told || (revoked && !p->revoked))
-			continue;
-		if (list == NULL)
-			list = rd_kafka_topic_partition_list_new(8);
-		rd_kafka_topic_partition_list_add(list, p->topic, p->partition)->offset = p->done;
-		p->told = p->done;
-	}
-	return list;
-}
-
-static void
-committed(rd_kafka_t *rk, rd_kafka_resp_err_t err, rd_kafka_topic_partition_list_t *offsets,
-	  void *opaque)
-{
-	struct escrow_consumer *c = opaque;
-
-	(void)rk;
-	(void)offsets;
-	if (!err || err == RD_KAFKA_RESP_ERR__NO_OFFSET)
-		return;
-	/* Losing one costs duplicates, which are recognised. */
-	consumer_log(c, ESCROW_LOG_WARN, "offsets are not committed: %s", rd_kafka_err2str(err));
-	pthread_mutex_lock(&c->lock);
-	c->stats.offset_errors++;
-	pthread_mutex_unlock(&c->lock);
-}
-
-/* Pauses or resumes at Kafka what is PAUSED otherwise; under the lock. */
-static void
-pace(struct escrow_consumer *c, struct part *p, bool pause)
-{
-	rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(1);
-
-	rd_kafka_topic_partition_list_add(list, p->topic, p->partition);
-	if (pause)
-		(void)rd_kafka_pause_partitions(c->kafka, list); /* says it for each in the list */
-	else
-		(void)rd_kafka_resume_partitions(c->kafka, list);
-	rd_kafka_topic_partition_list_destroy(list);
-	p->paused = pause;
-}
-
-/* ---- rebalance --------------------------------------------------------------------------- */
-
-static void
-assigned(struct escrow_consumer *c, const rd_kafka_topic_partition_list_t *list)
-{
-	pthread_mutex_lock(&c->lock);
-	for (int i = 0; i < list->cnt; i++) {
-		if (find(c, list->elems[i].topic, list->elems[i].partition) == NULL &&
-		    !add(c, list->elems[i].topic, list->elems[i].partition)) {
-			c->ended = ESCROW_E_NOMEM;
-			atomic_store(&c->stop, true);
-		}
-	}
-	c->stats.rebalances++;
-	pthread_mutex_unlock(&c->lock);
-}
-
-/* Each is left by its worker, its offset told (unless it is somebody else's by now), and gone. */
-static void
-revoked(struct escrow_consumer *c, const rd_kafka_topic_partition_list_t *list, bool lost)
-{
-	rd_kafka_topic_partition_list_t *offsets;
-	bool busy;
-
-	pthread_mutex_lock(&c->lock);
-	for (int i = 0; i < list->cnt; i++) {
-		struct part *p = find(c, list->elems[i].topic, list->elems[i].partition);
-
-		if (p != NULL)
-			p->revoked = true;
-	}
-	do {
-		busy = false;
-		for (struct part *p = c->parts; p != NULL; p = p->next)
-			busy = busy || (p->revoked && p->busy);
-		if (busy)
-			pthread_cond_wait(&c->idle, &c->lock);
-	} while (busy);
-	offsets = lost ? NULL : moved(c, true);
-	pthread_mutex_unlock(&c->lock);
-	if (offsets != NULL) {
-		committed(c->kafka, rd_kafka_commit(c->kafka, offsets, 0), offsets, c);
-		rd_kafka_topic_partition_list_destroy(offsets);
-	}
-	pthread_mutex_lock(&c->lock);
-	for (struct part **at = &c->parts; *at != NULL;) {
-		if (!(*at)->revoked) {
-			at = &(*at)->next;
-			continue;
-		}
-		if ((*at)->paused)
-			pace(c, *at, false); /* else it would be when it comes back */
-		*at = drop(*at);
-	}
-	for (size_t i = 0; i < c->worker_count; i++)
-		c->workers[i].last = NULL;
-	pthread_mutex_unlock(&c->lock);
-}
-
-/* While the consumer closes librdkafka may not say it (NULL); then all is given back at once. */
-static bool
-is_cooperative(rd_kafka_t *rk)
-{
-	const char *protocol = rd_kafka_rebalance_protocol(rk);
-
-	return protocol != NULL && strcmp(protocol, "COOPERATIVE") == 0;
-}
-
-static void
-rebalance(rd_kafka_t *rk, rd_kafka_resp_err_t err, rd_kafka_topic_partition_list_t *list,
-	  void *opaque)
-{
-	struct escrow_consumer *c = opaque;
-	bool assign = err == RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS;
-	bool lost = !assign && rd_kafka_assignment_lost(rk);
-	rd_kafka_error_t *error = NULL;
-
-	consumer_log(c, ESCROW_LOG_INFO, "%d partitions %s", list->cnt,
-		     assign ? "assigned"
-		     : lost ? "lost"
-			    : "revoked");
-	if (!assign)
-		revoked(c, list, lost);
-	if (is_cooperative(rk))
-		error = assign ? rd_kafka_incremental_assign(rk, list)
-			       : rd_kafka_incremental_unassign(rk, list);
-	else if ((err = rd_kafka_assign(rk, assign ? list : NULL)) != RD_KAFKA_RESP_ERR_NO_ERROR)
-		consumer_log(c, ESCROW_LOG_ERROR, "rebalance: %s", rd_kafka_err2str(err));
-	if (error != NULL) {
-		consumer_log(c, ESCROW_LOG_ERROR, "rebalance: %s", rd_kafka_error_string(error));
-		rd_kafka_error_destroy(error);
-	}
-	if (assign)
-		assigned(c, list);
-}
-
 /* ---- run --------------------------------------------------------------------------------- */
 
 static void
@@ -297,14 +58,14 @@ receive(struct escrow_consumer *c, rd_kafka_message_t *m)
 	struct part *p;
 
 	pthread_mutex_lock(&c->lock);
-	p = find(c, rd_kafka_topic_name(m->rkt), m->partition);
+	p = part_find(c, rd_kafka_topic_name(m->rkt), m->partition);
 	if (p == NULL) {
 		rd_kafka_message_destroy(m); /* not ours any more */
-	} else if (push(p, m)) {
+	} else if (part_push(p, m)) {
 		if (p->count == 1)
 			pthread_cond_broadcast(&c->work);
 		if (!p->paused && (p->count >= QUEUE_HIGH || p->bytes >= QUEUE_HIGH_BYTES))
-			pace(c, p, true);
+			part_pace(c, p, true);
 	} else {
 		rd_kafka_message_destroy(m);
 		c->ended = ESCROW_E_NOMEM;
@@ -341,18 +102,18 @@ housekeeping(struct escrow_consumer *c, int64_t now_ms, int64_t *offsets_ms, int
 	pthread_mutex_lock(&c->lock);
 	for (struct part *p = c->parts; p != NULL; p = p->next) {
 		if (p->paused && p->count < QUEUE_HIGH / 2 && p->bytes < QUEUE_HIGH_BYTES / 2)
-			pace(c, p, false);
+			part_pace(c, p, false);
 	}
 	if (now_ms >= *offsets_ms) {
 		*offsets_ms = now_ms + OFFSETS_MS;
-		offsets = moved(c, false);
+		offsets = offsets_moved(c, false);
 	}
 	pthread_mutex_unlock(&c->lock);
 	if (offsets != NULL) {
 		rd_kafka_resp_err_t err = rd_kafka_commit(c->kafka, offsets, 1);
 
 		if (err)
-			committed(c->kafka, err, offsets, c);
+			offsets_committed(c->kafka, err, offsets, c);
 		rd_kafka_topic_partition_list_destroy(offsets);
 	}
 	if (c->opts.stats != NULL && now_ms >= *stats_ms) {
@@ -431,10 +192,10 @@ escrow_consumer_run(escrow_consumer *c)
 		pthread_join(c->workers[i].thread, NULL);
 
 	pthread_mutex_lock(&c->lock);
-	offsets = moved(c, false);
+	offsets = offsets_moved(c, false);
 	pthread_mutex_unlock(&c->lock);
 	if (offsets != NULL) {
-		committed(c->kafka, rd_kafka_commit(c->kafka, offsets, 0), offsets, c);
+		offsets_committed(c->kafka, rd_kafka_commit(c->kafka, offsets, 0), offsets, c);
 		rd_kafka_topic_partition_list_destroy(offsets);
 	}
 	(void)rd_kafka_consumer_close(c->kafka); /* the group learns it later, then */
@@ -605,8 +366,8 @@ open_kafka(struct escrow_consumer *c, const escrow_consumer_opts *o)
 			status = set(c->dead_conf, "enable.idempotence", "false");
 	}
 	if (!status) {
-		rd_kafka_conf_set_rebalance_cb(conf, rebalance);
-		rd_kafka_conf_set_offset_commit_cb(conf, committed);
+		rd_kafka_conf_set_rebalance_cb(conf, on_rebalance);
+		rd_kafka_conf_set_offset_commit_cb(conf, offsets_committed);
 		c->kafka = rd_kafka_new(RD_KAFKA_CONSUMER, conf, text, sizeof(text));
 		if (c->kafka == NULL)
 			status = fail(ESCROW_E_ARG, "kafka: %s", text);
@@ -690,7 +451,7 @@ escrow_consumer_close(escrow_consumer *c)
 	if (c == NULL)
 		return;
 	while (c->parts != NULL)
-		c->parts = drop(c->parts);
+		c->parts = part_free(c->parts);
 	if (c->kafka != NULL)
 		rd_kafka_destroy(c->kafka);
 	if (c->dead != NULL)

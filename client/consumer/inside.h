@@ -1,7 +1,7 @@
 /*
  * inside.h -- what the files of the consumer share and nobody else includes.
  *
- *     run()'s thread (consumer.c)                     workers (worker.c)
+ *     run()'s thread (consumer.c, partitions.c)       workers (worker.c)
  *     poll, rebalance, offsets, pause and resume      claim, handle, commit, dead letters
  *                 \                                    /
  *                  partitions, under the consumer's lock
@@ -86,6 +86,26 @@ struct escrow_consumer {
 int64_t consumer_now_ms(clockid_t clock);
 void consumer_log(struct escrow_consumer *c, escrow_log_level level, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));
+
+/* ---- partitions.c: under the lock, but for the two callbacks --------------------------------- */
+
+/* NULL: it is not ours. */
+struct part *part_find(struct escrow_consumer *c, const char *topic, int32_t partition);
+/* Takes M, or not: no memory. */
+bool part_push(struct part *p, rd_kafka_message_t *m);
+/* Pauses or resumes at Kafka what is paused otherwise. */
+void part_pace(struct escrow_consumer *c, struct part *p, bool pause);
+/* The next one. */
+struct part *part_free(struct part *p);
+/* The offsets of all (or only the revoked) partitions that moved; NULL: none. */
+rd_kafka_topic_partition_list_t *offsets_moved(struct escrow_consumer *c, bool revoked);
+/* librdkafka's callbacks: what became of a commit; partitions come and go. */
+void offsets_committed(rd_kafka_t *rk, rd_kafka_resp_err_t err,
+		       rd_kafka_topic_partition_list_t *offsets, void *consumer);
+void on_rebalance(rd_kafka_t *rk, rd_kafka_resp_err_t err, rd_kafka_topic_partition_list_t *list,
+		  void *consumer);
+
+/* ---- worker.c, dead.c ------------------------------------------------------------------------ */
 
 /* A worker's thread; ARG is a struct worker. */
 void *worker_main(void *arg);
