@@ -12,11 +12,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <time.h>
 
 #include <sqlite3.h>
 
+#include "cpu.h"
 #include "escrow/escrow_consumer.h"
 
 static sqlite3_stmt *insert;
@@ -81,18 +81,13 @@ report(void)
 {
 	escrow_consumer_stats stats = { .struct_size = sizeof(stats) };
 	double seconds = (double)(ended_ns - begun_ns) / 1e9;
-	struct rusage use;
-	double cpu;
 
 	escrow_consumer_get_stats(consumer, &stats);
-	getrusage(RUSAGE_SELF, &use);
-	cpu = (double)(use.ru_utime.tv_sec + use.ru_stime.tv_sec) * 1e6 +
-	      (double)(use.ru_utime.tv_usec + use.ru_stime.tv_usec);
 	printf("{\"handled\": %llu, \"dead\": %llu, \"transactions\": %llu, \"seconds\": %.3f, "
 	       "\"per_s\": %.0f, \"cpu_us\": %.2f}\n",
 	       (unsigned long long)stats.handled, (unsigned long long)stats.dead,
 	       (unsigned long long)stats.transactions, seconds, (double)stats.handled / seconds,
-	       cpu / (double)stats.handled);
+	       cpu_own_s() * 1e6 / (double)stats.handled);
 }
 
 int

@@ -8,20 +8,18 @@
 #include "load.h"
 
 #include <errno.h>
-#include <getopt.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
-#include <sys/resource.h>
 #include <time.h>
 #include <unistd.h>
 
+#include "cpu.h"
+#include "options.h"
 #include "stats.h"
 
-#define POOL         (4u << 20)
-#define TOPICS_MAX   16
 #define VERSION      479
 #define SECOND       INT64_C(1000000000)
 #define HEARTBEAT_NS (30 * SECOND)
@@ -30,41 +28,11 @@
 #define UNIQ         32
 #define UNIQ_RUN     16 /* digits that name this run; then 6 of the producer, 10 of the count */
 
-#define PRODUCERS_MAX (1u << 16)
-
 /*
  * opaque = count (12 bits) | producer (16) | END (1): an answer to a repeat must not be taken
  * for that of the next message.
  */
 enum { OPAQUE_HEARTBEAT = 0x7F000000, OPAQUE_CHECK, OPAQUE_ROUTE };
-
-struct options {
-	const char *address;
-	const char *group;
-	const char *topics[TOPICS_MAX];
-	uint32_t topic_count;
-	uint32_t producers;
-	uint64_t log_every;
-	uint32_t connections;
-	uint32_t body;
-	uint32_t keys;
-	uint64_t pairs;  /* stop after so many; 0: by time */
-	uint64_t halves; /* begin no more than so many; 0: no limit */
-	double seconds;
-	double warmup;
-	double rate;
-	double rollback;
-	double silent;
-	double timeout;
-	int pid; /* the daemon's, for its CPU */
-	bool answer_checks;
-	bool answer_unknown; /* whatever was meant */
-	bool listen;         /* after the last half-send */
-	bool reconnect;
-	bool piggyback;
-	bool oneway;
-	bool trace;
-};
 
 /* One message on its way. */
 struct txn {
@@ -686,35 +654,6 @@ busy(const struct load *l)
 	return false;
 }
 
-static double
-own_cpu_s(void)
-{
-	struct rusage r;
-
-	getrusage(RUSAGE_SELF, &r);
-	return (double)(r.ru_utime.tv_sec + r.ru_stime.tv_sec) +
-	       (double)(r.ru_utime.tv_usec + r.ru_stime.tv_usec) / 1e6;
-}
-
-/* User and system time of another process; 0 when it cannot be read. */
-static double
-cpu_s(int pid)
-{
-	char name[64], line[1024] = "";
-	unsigned long user = 0, system = 0;
-	FILE *f;
-
-	snprintf(name, sizeof(name), "/proc/%d/stat", pid);
-	f = pid > 0 ? fopen(name, "r") : NULL;
-	if (f == NULL)
-		return 0;
-	if (fgets(line, sizeof(line), f) != NULL && strrchr(line, ')') != NULL)
-		sscanf(strrchr(line, ')') + 2,
-		       "%*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %lu %lu", &user, &system);
-	fclose(f);
-	return (double)(user + system) / (double)sysconf(_SC_CLK_TCK);
-}
-
 static void
 report(struct load *l, double own, double other)
 {
@@ -793,8 +732,8 @@ run(struct load *l)
 		if (!l->measuring && l->began_ns == 0 && l->started && since >= l->o.warmup) {
 			l->measuring = true;
 			l->began_ns = l->now_ns;
-			own = own_cpu_s();
-			other = cpu_s(l->o.pid);
+			own = cpu_own_s();
+			other = cpu_of_s(l->o.pid);
 		}
 		if (!l->started && since > 30) {
 			fprintf(stderr, "load: no route of every topic within 30 s\n");
@@ -807,8 +746,8 @@ run(struct load *l)
 		if (l->stopping && give_up_ns == INT64_MAX) {
 			l->measuring = false;
 			l->ended_ns = l->now_ns;
-			own = own_cpu_s() - own;
-			other = cpu_s(l->o.pid) - other;
+			own = cpu_own_s() - own;
+			other = cpu_of_s(l->o.pid) - other;
 			give_up_ns = l->now_ns + 10 * SECOND;
 		}
 		if (l->stopping && (l->failed || !busy(l) || l->now_ns > give_up_ns))
@@ -818,227 +757,19 @@ run(struct load *l)
 	return l->failed;
 }
 
-/* ---- options ----------------------------------------------------------------------------- */
-
-static const char usage[] =
-	"load [options]: half-sends and decides messages over RocketMQ's remoting protocol\n"
-	"  --address IP:PORT      of the daemon                                   127.0.0.1:9876\n"
-	"  --topic NAME           may be repeated                                 bench\n"
-	"  --group NAME           producer group                                  bench\n"
-	"  --producers N          each a closed loop                              16\n"
-	"  --connections N        that they share                                 as many\n"
-	"  --body N               bytes of a message                              1024\n"
-	"  --seconds S --warmup S measured, and before it                         10, 1\n"
-	"  --pairs N              stop after so many                              by time\n"
-	"  --halves N             the same, counting half-sends\n"
-	"  --listen               ... but stay, and answer checks, until the time is up\n"
-	"  --rate N               paced: half-sends per second, all together      flat out\n"
-	"  --commit-ratio R --rollback-ratio R    of what is decided              1, 0\n"
-	"  --silent-ratio R       share of half-sends that get no END             0\n"
-	"  --answer-checks        answer checks with what was meant               ignore them\n"
-	"  --answer-unknown       answer checks with unknown\n"
-	"  --keys N               KEYS: of so many, shared by all producers       none\n"
-	"  --log FILE             JSON lines: what was answered, for the checker\n"
-	"  --log-every N          of every N-th transaction only                   1\n"
-	"  --reconnect            go on when the daemon goes, and say it again\n"
-	"  --timeout S            without an answer: connect anew                 10\n"
-	"  --piggyback            END rides with the next half-send\n"
-	"  --oneway               END is not answered, as from a Java client\n"
-	"  --pid N                of the daemon, to tell its CPU\n"
-	"  --trace                every frame, on stderr\n"
-	"Prints one line of JSON.  Ends with 1 when something was not as it should be.\n";
-
-enum option_id {
-	OPT_ADDRESS = 1,
-	OPT_TOPIC,
-	OPT_GROUP,
-	OPT_PRODUCERS,
-	OPT_CONNECTIONS,
-	OPT_BODY,
-	OPT_SECONDS,
-	OPT_WARMUP,
-	OPT_PAIRS,
-	OPT_HALVES,
-	OPT_LISTEN,
-	OPT_RATE,
-	OPT_COMMIT,
-	OPT_ROLLBACK,
-	OPT_SILENT,
-	OPT_CHECKS,
-	OPT_UNKNOWN,
-	OPT_KEYS,
-	OPT_LOG,
-	OPT_LOG_EVERY,
-	OPT_RECONNECT,
-	OPT_TIMEOUT,
-	OPT_PIGGYBACK,
-	OPT_ONEWAY,
-	OPT_PID,
-	OPT_TRACE,
-	OPT_HELP,
-};
-
-static const struct option long_options[] = {
-	{ "address", 1, NULL, OPT_ADDRESS },
-	{ "topic", 1, NULL, OPT_TOPIC },
-	{ "topics", 1, NULL, OPT_TOPIC },
-	{ "group", 1, NULL, OPT_GROUP },
-	{ "producers", 1, NULL, OPT_PRODUCERS },
-	{ "connections", 1, NULL, OPT_CONNECTIONS },
-	{ "body", 1, NULL, OPT_BODY },
-	{ "seconds", 1, NULL, OPT_SECONDS },
-	{ "warmup", 1, NULL, OPT_WARMUP },
-	{ "pairs", 1, NULL, OPT_PAIRS },
-	{ "halves", 1, NULL, OPT_HALVES },
-	{ "listen", 0, NULL, OPT_LISTEN },
-	{ "rate", 1, NULL, OPT_RATE },
-	{ "commit-ratio", 1, NULL, OPT_COMMIT },
-	{ "rollback-ratio", 1, NULL, OPT_ROLLBACK },
-	{ "silent-ratio", 1, NULL, OPT_SILENT },
-	{ "answer-checks", 0, NULL, OPT_CHECKS },
-	{ "answer-unknown", 0, NULL, OPT_UNKNOWN },
-	{ "keys", 1, NULL, OPT_KEYS },
-	{ "log", 1, NULL, OPT_LOG },
-	{ "log-every", 1, NULL, OPT_LOG_EVERY },
-	{ "reconnect", 0, NULL, OPT_RECONNECT },
-	{ "timeout", 1, NULL, OPT_TIMEOUT },
-	{ "piggyback", 0, NULL, OPT_PIGGYBACK },
-	{ "oneway", 0, NULL, OPT_ONEWAY },
-	{ "pid", 1, NULL, OPT_PID },
-	{ "trace", 0, NULL, OPT_TRACE },
-	{ "help", 0, NULL, OPT_HELP },
-	{ NULL, 0, NULL, 0 },
-};
-
-static bool
-parse(struct load *l, int argc, char **argv)
-{
-	struct options *o = &l->o;
-	double commit = -1;
-	int id;
-
-	while ((id = getopt_long(argc, argv, "", long_options, NULL)) != -1) {
-		switch (id) {
-		case OPT_ADDRESS:
-			o->address = optarg;
-			break;
-		case OPT_TOPIC:
-			if (o->topic_count == TOPICS_MAX)
-				return false;
-			o->topics[o->topic_count++] = optarg;
-			break;
-		case OPT_GROUP:
-			o->group = optarg;
-			break;
-		case OPT_PRODUCERS:
-			o->producers = (uint32_t)strtoul(optarg, NULL, 10);
-			break;
-		case OPT_CONNECTIONS:
-			o->connections = (uint32_t)strtoul(optarg, NULL, 10);
-			break;
-		case OPT_BODY:
-			o->body = (uint32_t)strtoul(optarg, NULL, 10);
-			break;
-		case OPT_SECONDS:
-			o->seconds = strtod(optarg, NULL);
-			break;
-		case OPT_WARMUP:
-			o->warmup = strtod(optarg, NULL);
-			break;
-		case OPT_PAIRS:
-			o->pairs = strtoull(optarg, NULL, 10);
-			break;
-		case OPT_HALVES:
-			o->halves = strtoull(optarg, NULL, 10);
-			break;
-		case OPT_LISTEN:
-			o->listen = true;
-			break;
-		case OPT_RATE:
-			o->rate = strtod(optarg, NULL);
-			break;
-		case OPT_COMMIT:
-			commit = strtod(optarg, NULL);
-			break;
-		case OPT_ROLLBACK:
-			o->rollback = strtod(optarg, NULL);
-			break;
-		case OPT_SILENT:
-			o->silent = strtod(optarg, NULL);
-			break;
-		case OPT_CHECKS:
-			o->answer_checks = true;
-			break;
-		case OPT_UNKNOWN:
-			o->answer_checks = o->answer_unknown = true;
-			break;
-		case OPT_KEYS:
-			o->keys = (uint32_t)strtoul(optarg, NULL, 10);
-			break;
-		case OPT_LOG:
-			l->log = fopen(optarg, "a");
-			if (l->log == NULL) {
-				perror(optarg);
-				return false;
-			}
-			break;
-		case OPT_LOG_EVERY:
-			o->log_every = strtoull(optarg, NULL, 10);
-			break;
-		case OPT_RECONNECT:
-			o->reconnect = true;
-			break;
-		case OPT_TIMEOUT:
-			o->timeout = strtod(optarg, NULL);
-			break;
-		case OPT_PIGGYBACK:
-			o->piggyback = true;
-			break;
-		case OPT_ONEWAY:
-			o->oneway = true;
-			break;
-		case OPT_PID:
-			o->pid = atoi(optarg);
-			break;
-		case OPT_TRACE:
-			o->trace = true;
-			break;
-		default:
-			return false;
-		}
-	}
-	if (o->topic_count == 0)
-		o->topics[o->topic_count++] = "bench";
-	if (o->log_every == 0)
-		o->log_every = 1;
-	if (o->connections == 0 || o->connections > o->producers)
-		o->connections = o->producers;
-	if (commit >= 0 && o->rollback == 0)
-		o->rollback = 1 - commit;
-	if (o->pairs > 0 || o->halves > 0)
-		o->warmup = 0;
-	return optind == argc && o->producers > 0 && o->producers <= PRODUCERS_MAX &&
-	       o->body < POOL && strlen(o->group) < 256 &&
-	       (commit < 0 || (commit + o->rollback > 0.999 && commit + o->rollback < 1.001));
-}
+/* ---- main --------------------------------------------------------------------------------- */
 
 int
 main(int argc, char **argv)
 {
-	static struct load load = {
-		.o = { .address = "127.0.0.1:9876",
-		       .group = "bench",
-		       .producers = 16,
-		       .body = 1024,
-		       .seconds = 10,
-		       .warmup = 1,
-		       .timeout = 10 },
-	};
+	static struct load load;
 	struct load *l = &load;
 	uint64_t words[2];
 
-	if (!parse(l, argc, argv)) {
-		fputs(usage, stderr);
+	if (!options_parse(&l->o, argc, argv))
+		return 2;
+	if (l->o.log != NULL && (l->log = fopen(l->o.log, "a")) == NULL) {
+		perror(l->o.log);
 		return 2;
 	}
 	if (getrandom(words, sizeof(words), 0) != sizeof(words))

@@ -1,7 +1,8 @@
 /*
  * load.h -- the load generator: producers multiplexed over connections, in one thread.
  *
- *      load.c     options, the producers and their transactions, the report
+ *      options.c  what a run does
+ *      load.c     the producers and their transactions, the report
  *      peer.c     connections: frames in and out, reconnecting
  *
  * A producer is a closed loop:  half-send -> answer -> END -> answer -> next.  With

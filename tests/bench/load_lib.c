@@ -15,10 +15,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <time.h>
-#include <unistd.h>
 
+#include "cpu.h"
 #include "escrow/escrow.h"
 #include "stats.h"
 
@@ -191,34 +190,6 @@ with_next(struct run *r)
 
 /* ---- main ------------------------------------------------------------------------------------ */
 
-static double
-cpu_of(int pid)
-{
-	char name[64], line[1024] = "";
-	unsigned long user = 0, kernel = 0;
-	FILE *f;
-
-	snprintf(name, sizeof(name), "/proc/%d/stat", pid);
-	f = pid > 0 ? fopen(name, "r") : NULL;
-	if (!f)
-		return 0;
-	if (fgets(line, sizeof(line), f) && strrchr(line, ')'))
-		sscanf(strrchr(line, ')') + 2,
-		       "%*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %lu %lu", &user, &kernel);
-	fclose(f);
-	return (double)(user + kernel) / (double)sysconf(_SC_CLK_TCK);
-}
-
-static double
-own_cpu(void)
-{
-	struct rusage u;
-
-	getrusage(RUSAGE_SELF, &u);
-	return (double)(u.ru_utime.tv_sec + u.ru_stime.tv_sec) +
-	       (double)(u.ru_utime.tv_usec + u.ru_stime.tv_usec) / 1e6;
-}
-
 int
 main(int argc, char **argv)
 {
@@ -293,16 +264,16 @@ main(int argc, char **argv)
 	}
 	r.begin_ns = now_ns() + (int64_t)(warmup * 1e9);
 	r.end_ns = r.begin_ns + (int64_t)(seconds * 1e9);
-	own = own_cpu();
-	other = cpu_of(pid);
+	own = cpu_own_s();
+	other = cpu_of_s(pid);
 	if (mode == 'b')
 		one_by_one(&r);
 	else if (mode == 'x')
 		with_next(&r);
 	else
 		many(&r, in_flight);
-	own = own_cpu() - own;
-	other = cpu_of(pid) - other;
+	own = cpu_own_s() - own;
+	other = cpu_of_s(pid) - other;
 	(void)escrow_get_stats(r.client, &stats); /* its struct_size is set */
 	pairs = (double)r.commits;                /* of warm-up and measurement, as the CPU is */
 	printf("{\"pairs_per_s\":%.0f,\"seconds\":%.2f,\"producers\":%d,\"connections\":1,",
