@@ -58,7 +58,7 @@
 	X(IMMUNITY_BOUNDARY, "test_timers", "a timer is not due in its very nanosecond") \
 	/* operators */ \
 	X(AUDIT_AFTER_EFFECT, "sim", "the audit record comes behind the record of its effect") \
-	/* further ones of core and journal, written down before any was tried */ \
+	/* several rules at once */ \
 	X(COPY_SAYS_MEMORY, "sim", "a copy leaves out the step that is journaled and not durable") \
 	X(NUMBER_BEFORE_APPEND, "test_core_recover", "an n is used before its decision is there") \
 	X(LAST_COPY_HAS_KEY, "sim", "recovery gives a key to the last record that has it") \
