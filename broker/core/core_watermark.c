@@ -72,7 +72,7 @@ watermark_move(struct core *c, struct watermark *w, int32_t db, uint32_t *budget
 		return NULL;
 	for (;;) {
 		uint64_t seq = db == WATERMARK_OPEN ? table_open_from(&c->table, w->seq)
-					       : table_undecided_from(&c->table, w->seq);
+						    : table_undecided_from(&c->table, w->seq);
 		uint32_t index = ROW_NONE;
 		const struct row *row;
 

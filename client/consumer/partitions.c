@@ -118,7 +118,7 @@ offsets_moved(struct escrow_consumer *c, bool revoked)
 
 void
 offsets_committed(rd_kafka_t *rk, rd_kafka_resp_err_t err, rd_kafka_topic_partition_list_t *offsets,
-	  void *opaque)
+		  void *opaque)
 {
 	struct escrow_consumer *c = opaque;
 
@@ -217,7 +217,7 @@ is_cooperative(rd_kafka_t *rk)
 
 void
 on_rebalance(rd_kafka_t *rk, rd_kafka_resp_err_t err, rd_kafka_topic_partition_list_t *list,
-	  void *opaque)
+	     void *opaque)
 {
 	struct escrow_consumer *c = opaque;
 	bool assign = err == RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS;

@@ -101,7 +101,7 @@ table_take(struct engine *e, int32_t opaque)
 
 void
 op_finish(escrow_client *c, struct op *op, escrow_status status, const char *why,
-       const struct wire_command *answer)
+	  const struct wire_command *answer)
 {
 	bool counted = op->kind <= OP_WATERMARK;
 	unsigned parity = op->parity;
@@ -141,10 +141,10 @@ expire(escrow_client *c, struct op *op)
 	}
 	if (op->doubt) {
 		op_finish(c, op, ESCROW_E_TIMEOUT,
-		       "it was sent, and no answer came until the time was over", NULL);
+			  "it was sent, and no answer came until the time was over", NULL);
 	} else if (op->busy) {
 		op_finish(c, op, ESCROW_E_BUSY,
-		       "the broker refused it for now until the time was over", NULL);
+			  "the broker refused it for now until the time was over", NULL);
 	} else {
 		(void)snprintf(why, sizeof(why), "no connection until the time was over: %.400s",
 			       e->why[0] ? e->why : "still connecting");
