@@ -8,17 +8,7 @@
 
 #include <string.h>
 
-static int
-digit(char c)
-{
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	if (c >= 'a' && c <= 'f')
-		return c - 'a' + 10;
-	if (c >= 'A' && c <= 'F')
-		return c - 'A' + 10;
-	return -1;
-}
+#include "wire/wire.h"
 
 /* 32 hex digits. */
 static bool
@@ -27,7 +17,7 @@ sixteen(const char *text, size_t n, unsigned char to[16])
 	if (n < 32)
 		return false;
 	for (int i = 0; i < 16; i++) {
-		int high = digit(text[2 * i]), low = digit(text[2 * i + 1]);
+		int high = wire_hex_digit(text[2 * i]), low = wire_hex_digit(text[2 * i + 1]);
 
 		if (high < 0 || low < 0)
 			return false;

@@ -69,18 +69,6 @@ hex_put(char *to, const unsigned char *bytes, size_t n)
 	*to = '\0';
 }
 
-static int
-hex_digit(char c)
-{
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	if (c >= 'a' && c <= 'f')
-		return c - 'a' + 10;
-	if (c >= 'A' && c <= 'F')
-		return c - 'A' + 10;
-	return -1;
-}
-
 bool
 gid_take(struct wire_str text, char ret_gid[ESCROW_GID_TEXT],
 	 unsigned char ret_bytes[ESCROW_GID_SIZE])
@@ -88,7 +76,7 @@ gid_take(struct wire_str text, char ret_gid[ESCROW_GID_TEXT],
 	if (text.n != ESCROW_GID_TEXT - 1)
 		return false;
 	for (size_t i = 0; i < ESCROW_GID_SIZE; i++) {
-		int high = hex_digit(text.p[2 * i]), low = hex_digit(text.p[2 * i + 1]);
+		int high = wire_hex_digit(text.p[2 * i]), low = wire_hex_digit(text.p[2 * i + 1]);
 
 		if (high < 0 || low < 0)
 			return false;

@@ -46,14 +46,11 @@ hex4(struct json *j, uint32_t *ret)
 	if (j->end - j->p < 4)
 		return false;
 	for (int i = 0; i < 4; i++) {
-		char c = *j->p++;
+		int digit = wire_hex_digit(*j->p++);
 
-		if (c >= '0' && c <= '9')
-			v = v << 4 | (uint32_t)(c - '0');
-		else if ((c | 0x20) >= 'a' && (c | 0x20) <= 'f')
-			v = v << 4 | (uint32_t)((c | 0x20) - 'a' + 10);
-		else
+		if (digit < 0)
 			return false;
+		v = v << 4 | (uint32_t)digit;
 	}
 	*ret = v;
 	return true;

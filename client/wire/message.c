@@ -251,16 +251,11 @@ wire_msg_id_parse(struct wire_str text, int64_t *ret_offset)
 	if (text.n != 32 && text.n != 56)
 		return WIRE_E_MALFORMED;
 	for (size_t i = 0; i < text.n; i++) {
-		char c = text.p[i];
-		uint64_t digit;
+		int digit = wire_hex_digit(text.p[i]);
 
-		if (c >= '0' && c <= '9')
-			digit = (uint64_t)(c - '0');
-		else if ((c | 0x20) >= 'a' && (c | 0x20) <= 'f')
-			digit = (uint64_t)((c | 0x20) - 'a' + 10);
-		else
+		if (digit < 0)
 			return WIRE_E_MALFORMED;
-		v = v << 4 | digit; /* the last sixteen digits stay */
+		v = v << 4 | (uint64_t)digit; /* the last sixteen digits stay */
 	}
 	if (v > INT64_MAX)
 		return WIRE_E_MALFORMED;

@@ -55,6 +55,17 @@ struct wire_str {
 
 #define WIRE_STR(literal) ((struct wire_str){ (literal), sizeof(literal) - 1 })
 
+/* The value of a hex digit of either case; -1: it is none. */
+static inline int
+wire_hex_digit(char c)
+{
+	if (c >= '0' && c <= '9')
+		return c - '0';
+	if ((c | 0x20) >= 'a' && (c | 0x20) <= 'f')
+		return (c | 0x20) - 'a' + 10;
+	return -1;
+}
+
 enum wire_type { WIRE_JSON = 0, WIRE_BINARY = 1 };
 enum wire_flag { WIRE_RESPONSE = 1, WIRE_ONEWAY = 2 };
 
@@ -184,7 +195,6 @@ void wire_send_fields(const struct wire_send *s, struct wire_command *c, char te
 
 /* ---- Escrow's own half-send, code 7802: one or several messages ------------------------------ */
 
-#define WIRE_PARTS_MAX 256 /* messages under one decision */
 
 struct wire_half {
 	struct wire_str group;
