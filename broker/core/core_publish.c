@@ -6,7 +6,8 @@
  */
 #include "core/core_internal.h"
 
-#define LANE_QUANTUM 64 /* messages of one lane before the next lane has its turn */
+#define LANE_QUANTUM 64  /* messages of one lane before the next lane has its turn */
+#define FLIGHT_FIXED 256 /* of each message under way: our own headers, and its book-keeping */
 
 uint32_t
 core_lane(struct core *c, uint32_t topic, int32_t partition)
@@ -94,6 +95,17 @@ lane_watch(struct core *c, uint32_t number, bool acked)
 	}
 }
 
+/*
+ * What Kafka's client holds of M until it reports: inflated, whatever it takes in the journal, or a
+ * few kilobytes of ours would be gigabytes of its memory, and seconds of inflating in one turn.
+ */
+static uint32_t
+flight_size(const struct message *m)
+{
+	return (uint32_t)(FLIGHT_FIXED + max_u64(m->plain_bytes, m->value.n) + m->key.n +
+			  m->headers.bytes.n);
+}
+
 /* Hands ITEM, whose half is here, to Kafka.  False: the lane must wait. */
 static bool
 send_item(struct core *c, uint32_t number, const struct lane_item *item, const struct half *half)
@@ -110,7 +122,6 @@ send_item(struct core *c, uint32_t number, const struct lane_item *item, const s
 		.ms = row->decided_ms,
 		.journal_id = c->journal_id,
 	};
-	uint32_t bytes = row->len;
 	int err;
 
 	CHECK(item->index < half->count && half->gid.lo == row->txn.seq, row->txn.seq);
@@ -123,8 +134,8 @@ send_item(struct core *c, uint32_t number, const struct lane_item *item, const s
 	}
 	f->lane = number;
 	f->position = lanes_sent(&c->lanes, number);
-	f->bytes = bytes;
-	c->flight_bytes += bytes;
+	f->bytes = flight_size(&half->messages[item->index]);
+	c->flight_bytes += f->bytes;
 	return true;
 }
 

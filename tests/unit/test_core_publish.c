@@ -100,6 +100,43 @@ START_TEST(the_window_of_bytes)
 }
 END_TEST
 
+/*
+ * What counts is what Kafka's client gets, and keeps until it reports: inflated.  A user would lose
+ * the daemon, to somebody who commits a few thousand well compressed megabytes.
+ */
+START_TEST(the_window_counts_inflated_bytes)
+{
+	struct message m[3];
+
+	open_with_topic(3);
+	f.conf.lane_window_bytes = 1u << 20;
+	fake_crash(&f, 0);
+	for (int i = 0; i < 3; i++) {
+		struct half_request r = {
+			.to = { 1, 1 }, .half = { .group = STR("g"), .count = 1, .messages = &m[i] }
+		};
+		struct answer a;
+
+		m[i] = fake_message("t", "small");
+		m[i].codec = CODEC_ZLIB;
+		m[i].plain_bytes = 600u << 10;
+		m[i].partition = i;
+		core_half_send(f.core, &r);
+		fake_turn(&f);
+		a = *fake_last(&f);
+		ck_assert_int_eq(fake_decided(&f, &a, VERDICT_COMMIT).code, ANSWER_OK);
+	}
+	ck_assert_uint_eq(f.publish_count, 2);
+	report(0, REPORT_ACKED);
+	fake_turn(&f);
+	ck_assert_uint_eq(f.publish_count, 3);
+	report(1, REPORT_ACKED);
+	report(2, REPORT_ACKED);
+	fake_turn(&f);
+	ck_assert_uint_eq(core_owed(f.core), 0);
+}
+END_TEST
+
 /* A body that cannot be read now is no reason to skip it, nor to spin. */
 START_TEST(a_body_that_cannot_be_read)
 {
@@ -256,6 +293,7 @@ main(void)
 
 	tcase_add_test(t, many_lanes_and_many_in_flight);
 	tcase_add_test(t, the_window_of_bytes);
+	tcase_add_test(t, the_window_counts_inflated_bytes);
 	tcase_add_loop_test(t, a_body_that_cannot_be_read, 0, 2);
 	tcase_add_loop_test(t, a_body_that_comes_when_nobody_wants_it, 0, 3);
 	tcase_add_test(t, reports_of_nothing_change_nothing);
