@@ -117,8 +117,11 @@ asked(const struct row *row)
 	       (row->txn.seq & ((UINT64_C(1) << ASKED_SEQ_BITS) - 1));
 }
 
-/* The first overdue row of the group that is ready.  The body may have to come from the disk. */
-static void
+/*
+ * The first overdue row of the group that is ready.  The body may have to come from the disk.
+ * Returns how long that is.
+ */
+static uint32_t
 ask_first(struct core *c, uint32_t group)
 {
 	uint32_t index = c->groups.groups[group].overdue.head;
@@ -130,7 +133,7 @@ ask_first(struct core *c, uint32_t group)
 	groups_not_overdue(&c->groups, index);
 	groups_rotate(&c->groups, group);
 	if (row->flags & ROW_PENDING)
-		return;
+		return 0;
 	step = txn_step(&row->txn, TXN_TIMER, c->now_ns, &c->conf.policy);
 	if (step.action == TXN_NOTHING) { /* an operator asks beyond check.max: parked, but asked */
 		core_apply(c, index, &step, TXN_TIMER);
@@ -148,13 +151,16 @@ ask_first(struct core *c, uint32_t group)
 		c->asks_fetching++;
 	else if (err == 0)
 		(void)ask(c, index, half);
+	return row->len;
 }
 
 void
 core_ask(struct core *c)
 {
+	uint64_t bytes = 0;
+
 	tokens_fill(c);
-	for (int i = 0; i < LIMIT_TURN_CHECKS && may_ask(c); i++) {
+	for (int i = 0; i < LIMIT_TURN_CHECKS && bytes < LIMIT_TURN_BYTES && may_ask(c); i++) {
 		uint32_t group = groups_ready(&c->groups);
 		struct group *it;
 
@@ -166,7 +172,7 @@ core_ask(struct core *c)
 			    PEER_NONE)
 			groups_unready(&c->groups, group);
 		else
-			ask_first(c, group);
+			bytes += ask_first(c, group);
 	}
 }
 

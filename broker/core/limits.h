@@ -32,7 +32,8 @@
 #define LIMIT_LIST_SCAN 4096	     /* rows looked at by one list in one turn            */
 #define LIMIT_LIST_PAGE 500	     /* rows of one page                                 */
 #define LIMIT_TIMELINE 64	     /* events told of one transaction                   */
-#define LIMIT_TURN_BYTES (8u << 20)  /* half messages taken in one turn; the rest waits   */
+#define LIMIT_TURN_BYTES (8u << 20)  /* half messages taken, and of those asked about, in one
+					turn; the rest waits                           */
 #define LIMIT_TURN_CHECKS 1024	     /* checks begun in one turn                         */
 
 struct core_conf {

@@ -199,7 +199,9 @@ check_write(struct conn *c, const struct check *check)
 	struct str topic = h->messages[0].topic;
 	int err;
 
-	if (c->closing || conn_backlog(c) > LIMIT_OUT_STOP)
+	/* A check is as large as the message: of those that nobody takes there may be thousands. */
+	if (c->closing || conn_backlog(c) > LIMIT_OUT_STOP ||
+	    r->stats.buffered_out > r->conf.receive_bytes)
 		return ERR_FULL;
 	/* One made by another edge is asked about as well as its messages can be told. */
 	if (h->kind == EDGE_ROCKETMQ) {

@@ -151,6 +151,33 @@ START_TEST(a_crowd_in_one_turn_is_served)
 }
 END_TEST
 
+/*
+ * A user would lose: seconds in which nobody is answered, and gigabytes, to somebody who lets a
+ * thousand large half messages fall due at one moment and then comes to be asked.
+ */
+START_TEST(large_checks_take_turns)
+{
+	static const char *const keys[] = { "a", "b", "c", "d", "e" };
+
+	open_with_topic();
+	for (size_t i = 0; i < ARRAY_LEN(keys); i++) {
+		struct answer a = fake_begin(&f, 1, keys[i], "hello");
+		uint32_t row = table_find(&f.core->table, a.gid.lo);
+
+		core_placed(f.core, row, (struct place){ core_row(f.core, row)->lsn, 4u << 20 });
+	}
+	fake_pass(&f, f.conf.policy.immunity_ns + NS_PER_S);
+	ck_assert_int_eq(core_join(f.core, 2, STR("g")), 0);
+	fake_turn(&f);
+	ck_assert_uint_eq(f.check_count, LIMIT_TURN_BYTES >> 22);
+	ck_assert_int_le(core_next_due_ns(f.core), f.now_ns);
+	fake_turn(&f);
+	ck_assert_uint_eq(f.check_count, 2 * (LIMIT_TURN_BYTES >> 22));
+	fake_turn(&f);
+	ck_assert_uint_eq(f.check_count, ARRAY_LEN(keys));
+}
+END_TEST
+
 START_TEST(what_waits_has_its_bound)
 {
 	open_with_topic();
@@ -640,6 +667,7 @@ main(void)
 
 	tcase_add_test(t, each_part_of_a_half_send_has_its_bound);
 	tcase_add_test(t, a_crowd_in_one_turn_is_served);
+	tcase_add_test(t, large_checks_take_turns);
 	tcase_add_test(t, what_waits_has_its_bound);
 	tcase_add_test(t, unknown_topics_are_asked_for_so_many_at_a_time);
 	tcase_add_test(t, kafkas_words_about_topics);

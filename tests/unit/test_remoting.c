@@ -1572,6 +1572,53 @@ START_TEST(answers_nobody_takes_have_a_roof_together)
 }
 END_TEST
 
+/*
+ * The same for checks, of which there may be thousands in one turn, each as large as its message:
+ * who is not asked now is asked later.
+ */
+START_TEST(checks_nobody_takes_have_that_roof_too)
+{
+	enum { PEERS = 40 };
+	static char body[1 << 20];
+	struct net_sim_knobs narrow = { .window_bytes = 64 << 10 };
+	struct remoting_conf conf = conf_default();
+	struct check check = { .half = &seen_half, .token = 256, .number = 1 };
+	uint64_t ids[PEERS];
+	struct peer *peers[PEERS];
+	struct wire_command c;
+	int taken = 0;
+
+	conf.message_bytes = 2 << 20;
+	conf.receive_bytes = 8 << 20;
+	begin_with(&conf);
+	fake.decide = keep_half;
+	for (size_t i = 0; i < PEERS; i++) {
+		peers[i] = dial();
+		half_send(&c, WIRE_BINARY, WIRE_SEND_V2, STR(PROPERTIES), STR("hello"), 4);
+		post(peers[i], &c);
+		turns(3);
+		ids[i] = seen_to.peer;
+	}
+	seen_half.gid = gid_make(1, 0, 9);
+	seen_message.value = str_from(body, sizeof(body));
+	seen_message.plain_bytes = sizeof(body);
+	net_sim_set(sim, &narrow);
+	for (size_t i = 0; i < PEERS; i++) {
+		int err;
+
+		check.peer = ids[i];
+		err = remoting_check(port, &check);
+		ck_assert(err == 0 || err == ERR_FULL);
+		taken += err == 0;
+	}
+	ck_assert_int_ge(taken, 4);
+	ck_assert_uint_le(remoting_stats(port)->buffered_out, conf.receive_bytes + (4 << 20));
+	for (size_t i = 0; i < PEERS; i++)
+		hang_up(peers[i]);
+	end();
+}
+END_TEST
+
 START_TEST(receive_memory_has_a_roof)
 {
 	enum { PEERS = 20 };
@@ -1890,5 +1937,6 @@ UNIT("remoting", several_messages_reach_the_core_and_come_back_in_the_check,
      an_oversized_message_is_refused_and_the_connection_lives, a_large_frame_in_pieces_is_one_frame,
      patience_has_its_limits, who_takes_no_answers_is_not_read_and_then_closed,
      inflating_has_its_share_of_a_turn, answers_nobody_takes_have_a_roof_together,
-     receive_memory_has_a_roof, idle_connections_hold_no_buffer,
-     an_answer_for_who_is_gone_harms_nobody_else, a_draining_port_takes_no_newcomers);
+     checks_nobody_takes_have_that_roof_too, receive_memory_has_a_roof,
+     idle_connections_hold_no_buffer, an_answer_for_who_is_gone_harms_nobody_else,
+     a_draining_port_takes_no_newcomers);
