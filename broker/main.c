@@ -32,6 +32,7 @@
 #define TURN_SLEEP_NS  (1 * NS_PER_S)
 #define SYNC_INLINE_NS (300 * 1000) /* below it a helper thread's two switches cost more */
 #define SETS_MAX       256
+#define FILES_BESIDE   1024u /* descriptors for segments, HTTP and Kafka's client         */
 
 /* Written by signal handlers, read by the loop. */
 static volatile sig_atomic_t stop_signal;
@@ -201,19 +202,31 @@ struct daemon {
 	char demo_dir[64];
 };
 
+/*
+ * Connections may not have the descriptors that segments need: without one the journal cannot go
+ * on, and the daemon would end, at the will of whoever connects often enough.
+ */
 static void
-limits_of_the_system(uint32_t connections)
+limits_of_the_system(uint32_t *connections)
 {
+	uint64_t want = *connections + FILES_BESIDE;
 	struct rlimit files;
 
 	/* Secrets and other people's messages do not belong into core files. */
 	prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
 	if (getrlimit(RLIMIT_NOFILE, &files) != 0)
 		return;
-	if (files.rlim_cur < connections + 1024u && files.rlim_cur < files.rlim_max) {
-		files.rlim_cur = min_u64(connections + 1024u, files.rlim_max);
-		(void)setrlimit(RLIMIT_NOFILE, &files); /* accept() then says what is missing */
+	if (files.rlim_cur < want && files.rlim_cur < files.rlim_max) {
+		struct rlimit more = { min_u64(want, files.rlim_max), files.rlim_max };
+
+		if (setrlimit(RLIMIT_NOFILE, &more) == 0)
+			files = more;
 	}
+	if (files.rlim_cur >= want)
+		return;
+	*connections = (uint32_t)(files.rlim_cur - min_u64(FILES_BESIDE, files.rlim_cur / 2));
+	log_warn("too few file descriptors for limits.connections, taking fewer; raise LimitNOFILE",
+		 "files=%" PRIu64 " connections=%" PRIu32, (uint64_t)files.rlim_cur, *connections);
 }
 
 static int
@@ -384,7 +397,7 @@ run(struct daemon *d)
 {
 	int code;
 
-	limits_of_the_system(d->config.loop.remoting.connections_max);
+	limits_of_the_system(&d->config.loop.remoting.connections_max);
 	code = open_world(d);
 	if (!code)
 		code = start(d);

@@ -1,6 +1,7 @@
 """process.py -- the daemon as a process: what is typed, what it says of its settings, how it ends."""
 
 import os
+import pathlib
 import subprocess
 
 from remoting import COMMIT, ROLLBACK, Closed, Peer
@@ -166,8 +167,39 @@ def answers_what_it_read(world):
 			raise world.lab.Failed("a half message that was answered is gone")
 
 
+def newest_segment(world):
+	return max(int(p.stem) for p in pathlib.Path(world.daemon.settings["data.dir"]).glob("0*.seg"))
+
+
+def connections_leave_files_to_the_journal(world):
+	"""Whoever connects often enough must not take the descriptor that the next segment needs: that ends the daemon."""
+	world.daemon.stop()
+	world.daemon.start(wrapper=("prlimit", "--nofile=256:256"))
+	peer = Peer(world.address)
+	crowd = []
+	try:
+		for _ in range(400):
+			try:
+				crowd.append(Peer(world.address))
+			except OSError:
+				break
+		segment = newest_segment(world)
+		for i in range(90):
+			answer = peer.half("g", "orders", b"x" * 200000, "files-%d" % i)
+			if answer.code != 0 or peer.end("g", answer, ROLLBACK).code != 0:
+				raise world.lab.Failed("half-send %d beside %d connections: %r" % (i, len(crowd), answer))
+		if newest_segment(world) < segment + 3:
+			raise world.lab.Failed("no segment was begun: nothing was shown")
+	finally:
+		for other in crowd:
+			other.close()
+		peer.close()
+	world.daemon.stop()
+	world.daemon.start()
+
+
 SCENARIOS = (settings_are_validated, settings_are_printed, journal_tools, mapped_topic, draining, stops_in_time,
-	     answers_what_it_read)
+	     answers_what_it_read, connections_leave_files_to_the_journal)
 
 
 def run(lab, args, folder, tally):
