@@ -11,9 +11,23 @@
 /* Kafka's own limit on names; the core has RocketMQ's shorter one. */
 #define KAFKA_TOPIC_MAX 249
 
+/*
+ * Kafka lets nobody append to its own topics, for good: what is committed to one would be owed for
+ * ever, and each attempt costs the producer that all others share.
+ */
+static bool
+is_kafkas_own(struct str name)
+{
+	return str_eq(name, STR("__consumer_offsets")) ||
+	       str_eq(name, STR("__transaction_state")) ||
+	       str_eq(name, STR("__share_group_state")) || str_eq(name, STR("__cluster_metadata"));
+}
+
 static bool
 kafka_allows(struct str name)
 {
+	if (is_kafkas_own(name))
+		return false;
 	if (name.n == 0 || name.n > KAFKA_TOPIC_MAX || str_eq(name, STR(".")) ||
 	    str_eq(name, STR("..")))
 		return false;

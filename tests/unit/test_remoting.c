@@ -16,6 +16,7 @@
 #include "remoting/limits.h"
 #include "remoting/remoting.h"
 #include "remoting/conn.h"
+#include "remoting/route.h"
 #include "remoting/send.h"
 #include "sim/clock_sim.h"
 #include "sim/net_sim.h"
@@ -413,6 +414,32 @@ START_TEST(what_cannot_be_served_is_not_started)
 		"escrow.example:9876"; /* a name would make clients open a second connection */
 	ck_assert_int_eq(remoting_new(NULL, net_sim_net(sim), &conf, &port), ERR_CONFIG);
 	conf.advertise = NULL;
+	conf.map = &bad;
+	conf.map_count = 1;
+	ck_assert_int_eq(remoting_new(NULL, net_sim_net(sim), &conf, &port), ERR_CONFIG);
+	net_sim_free(sim);
+}
+END_TEST
+
+/*
+ * Kafka lets nobody append to its own topics.  A user would lose: the quiet of all other topics,
+ * for ever, to one message that can neither be published nor given up.
+ */
+START_TEST(nobody_sends_to_kafkas_own_topics)
+{
+	static const char *const names[] = { "__consumer_offsets", "__transaction_state",
+					     "__share_group_state", "__cluster_metadata" };
+	struct remoting_conf conf = conf_default();
+	struct topic_mapping bad = { "a", names[0] };
+	struct str topic;
+	const char *why;
+
+	begin();
+	for (size_t i = 0; i < ARRAY_LEN(names); i++)
+		ck_assert_int_eq(route_topic(port, str_of(names[i]), &topic, &why), ERR_MALFORMED);
+	ck_assert_int_eq(route_topic(port, STR("__mine"), &topic, &why), 0);
+	end();
+	sim = net_sim_new(1);
 	conf.map = &bad;
 	conf.map_count = 1;
 	ck_assert_int_eq(remoting_new(NULL, net_sim_net(sim), &conf, &port), ERR_CONFIG);
@@ -1926,13 +1953,13 @@ UNIT("remoting", several_messages_reach_the_core_and_come_back_in_the_check,
      half_sends_that_cannot_be_are_refused_before_the_core, who_waited_for_receive_memory_goes_on,
      what_came_before_garbage_is_still_answered, the_vip_port_names_the_main_one,
      any_bytes_mean_the_same_however_they_are_split, a_route_names_one_broker_without_a_blank,
-     what_cannot_be_served_is_not_started, a_half_send_reaches_the_core_whole,
-     the_sharding_key_of_the_go_client_is_the_kafka_key, what_is_refused_is_refused_before_the_core,
-     one_way_requests_are_never_answered, a_compressed_body_is_the_same_message,
-     decisions_reach_the_core_and_answers_the_client, each_condition_is_answered_as_documented,
-     a_refused_half_send_tells_which_transaction_won, the_watermark_is_told,
-     a_group_comes_and_goes_with_its_heartbeats, a_check_is_the_message_that_was_sent,
-     a_typical_message_keeps_next_to_nothing_for_its_checks,
+     what_cannot_be_served_is_not_started, nobody_sends_to_kafkas_own_topics,
+     a_half_send_reaches_the_core_whole, the_sharding_key_of_the_go_client_is_the_kafka_key,
+     what_is_refused_is_refused_before_the_core, one_way_requests_are_never_answered,
+     a_compressed_body_is_the_same_message, decisions_reach_the_core_and_answers_the_client,
+     each_condition_is_answered_as_documented, a_refused_half_send_tells_which_transaction_won,
+     the_watermark_is_told, a_group_comes_and_goes_with_its_heartbeats,
+     a_check_is_the_message_that_was_sent, a_typical_message_keeps_next_to_nothing_for_its_checks,
      a_check_counts_when_its_last_byte_was_taken, strangers_are_told_apart_and_shown_the_door,
      an_oversized_message_is_refused_and_the_connection_lives, a_large_frame_in_pieces_is_one_frame,
      patience_has_its_limits, who_takes_no_answers_is_not_read_and_then_closed,
