@@ -378,6 +378,44 @@ START_TEST(a_jump_of_the_wall_clock_forgets_no_key)
 }
 END_TEST
 
+/*
+ * The same while the daemon was down, by years, either way: a restart does not know for how long it
+ * was, so whatever the clocks say a whole window begins, for what stays and for what reclaim
+ * copies.
+ */
+START_TEST(a_jump_while_down_forgets_no_key)
+{
+	static const int64_t jumps_ms[] = { INT64_C(365) * 24 * 3600 * 1000,
+					    INT64_C(-365) * 24 * 3600 * 1000 };
+
+	for (size_t story = 0; story < 4; story++) {
+		struct answer a;
+
+		memset(&f, 0, sizeof(f));
+		reported = 0;
+		open_with_topic();
+		f.conf.history_retention_ms = 0;
+		a = fake_begin(&f, 1, "k", "hello");
+		fake_decided(&f, &a, VERDICT_COMMIT);
+		ack(1);
+		fake_turn(&f);
+		fake_crash(&f, jumps_ms[story % 2]);
+		fake_turn(&f);
+		if (story >= 2)
+			fake_reclaim(&f);
+		for (int i = 0; i < 59; i++) {
+			fake_pass(&f, NS_PER_S);
+			fake_send(&f, 1, "k", "hello");
+			fake_sync(&f);
+			ck_assert_int_eq(fake_last(&f)->code, ANSWER_DECIDED);
+		}
+		fake_pass(&f, 2 * NS_PER_S);
+		fake_turn(&f);
+		fake_begin(&f, 1, "k", "hello");
+	}
+}
+END_TEST
+
 /* ---- topics ---------------------------------------------------------------------------------- */
 
 START_TEST(a_half_send_waits_for_an_unknown_topic)
@@ -1411,6 +1449,7 @@ UNIT("core", nothing_is_answered_before_it_is_durable, a_rolled_back_message_nev
      after_a_rollback_the_key_is_free, the_256th_repeat_is_refused,
      plain_sends_go_straight_to_kafka_once, every_limit_has_its_answer,
      a_full_memory_for_keys_refuses_instead_of_forgetting, a_jump_of_the_wall_clock_forgets_no_key,
+     a_jump_while_down_forgets_no_key,
      a_half_send_waits_for_an_unknown_topic, unknown_to_kafka_and_unknown_to_us_are_two_answers,
      a_known_topic_serves_while_kafka_is_away_and_after_a_crash,
      a_silent_producer_is_asked_and_its_answer_decides,
