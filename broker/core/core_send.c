@@ -432,6 +432,17 @@ group_full(struct core *c, uint32_t group)
 }
 
 static void
+refuse_append(struct core *c, struct reply_to to, int err)
+{
+	if (err == ERR_TOOBIG)
+		refuse(c, to, ANSWER_TOO_BIG, "it does not fit the journal");
+	else if (err == ERR_AGAIN)
+		refuse(c, to, ANSWER_BUSY, "the disk does not keep up");
+	else
+		refuse(c, to, ANSWER_BUSY, "the journal is full");
+}
+
+static void
 begin(struct core *c, const struct half_request *r, const uint32_t *topics)
 {
 	struct half h = r->half;
@@ -474,8 +485,7 @@ begin(struct core *c, const struct half_request *r, const uint32_t *topics)
 	err = append_new(c, &h, topics, r->plain, &place);
 	if (err) {
 		groups_drop(&c->groups, group);
-		refuse(c, r->to, err == ERR_TOOBIG ? ANSWER_TOO_BIG : ANSWER_BUSY,
-		       err == ERR_TOOBIG ? "it does not fit the journal" : "the journal is full");
+		refuse_append(c, r->to, err);
 		return;
 	}
 	c->last_ms = gid_ms(h.gid);

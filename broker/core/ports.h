@@ -132,12 +132,12 @@ struct note {
 struct ports {
 	/*
 	 * Adds E to the journal's open group and tells where it will lie.  0; ERR_FULL (no room
-	 * now) and ERR_TOOBIG (never), only for ENTRY_HALF (ENTRY_COPY of a plain send too), and
-	 * nothing was added; everything that finishes a transaction always has its room.  Lazy
-	 * entries may be dropped when the disk is full; the place is then zero.  Once the journal
-	 * has failed: 0, a place that never gets durable, and the end of the process after this
-	 * turn; so nothing that waits for the entry leaves.  May call
-	 * core_state() before it returns, when E begins a new segment.
+	 * now), ERR_AGAIN (too much waits for the disk) and ERR_TOOBIG (never), only for
+	 * ENTRY_HALF (ENTRY_COPY of a plain send too), and nothing was added; everything that
+	 * finishes a transaction always has its room.  Lazy entries may be dropped when the disk is
+	 * full; the place is then zero.  Once the journal has failed: 0, a place that never gets
+	 * durable, and the end of the process after this turn; so nothing that waits for the entry
+	 * leaves.  May call core_state() before it returns, when E begins a new segment.
 	 */
 	int (*append)(void *arg, const struct entry *e, struct place *ret_place);
 	/*

@@ -242,6 +242,19 @@ scarce(const struct journal *j)
 	return segments_left(j) == 0;
 }
 
+/*
+ * What is not durable lies in memory, and a disk that is slow, or stands still for a minute, must
+ * not let it grow to all of the quota.  What finishes transactions is not refused: it is small, and
+ * each undecided one has it once.
+ */
+static bool
+disk_is_behind(const struct journal *j)
+{
+	uint64_t max = j->conf.unsynced_bytes ? j->conf.unsynced_bytes : JOURNAL_UNSYNCED;
+
+	return j->tail_lsn - j->durable_lsn > max;
+}
+
 static void
 count_undecided(struct journal *j, const struct entry *e)
 {
@@ -272,6 +285,8 @@ journal_append(struct journal *j, const struct entry *e, struct place *ret_place
 	/* It must fit again when it is copied forward, with all that is known of it by then. */
 	if (need + (e->type == ENTRY_HALF ? record_copy_bound(&e->half.half) : 0) > j->record_max)
 		return ERR_TOOBIG;
+	if (refusable && disk_is_behind(j))
+		return ERR_AGAIN;
 	if (refusable && !journal_has_room(j)) {
 		/* Perhaps only because much came in this turn. */
 		int err = spares_keep(j);

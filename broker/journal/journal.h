@@ -22,6 +22,8 @@
 
 /* A record, and a group of them, may be such a part of a segment. */
 #define JOURNAL_RECORD_SHARE 4u
+/* So many bytes may wait in memory for the disk: seconds of what it can write. */
+#define JOURNAL_UNSYNCED (UINT64_C(256) << 20)
 
 struct journal;
 
@@ -31,6 +33,7 @@ struct journal_conf {
 	uint64_t cache_bytes;	/* recent groups kept in memory                journal.cache   */
 	uint32_t align;		/* groups begin at multiples of it; 0: packed   journal.align   */
 	uint64_t retention_ms;	/* of full segments, quota allowing          history.retention */
+	uint64_t unsynced_bytes; /* what may wait in memory for the disk; 0: JOURNAL_UNSYNCED   */
 };
 
 /* What the journal needs of the core; joined by the loop. */
@@ -90,10 +93,10 @@ int journal_start(struct journal *j, uint64_t wall_ms) MUSTUSE;
 struct journal *journal_free(struct journal *j);
 
 /*
- * Encodes E into the open group.  0 with its place, ERR_FULL (see ports.append), ERR_TOOBIG
- * when it cannot fit a segment.  After a failure nothing is remembered any more and 0 comes all the
- * same, with a place that never gets durable: journal_persist() or journal_poll() of the same turn
- * says what failed, and nothing leaves before.
+ * Encodes E into the open group.  0 with its place, ERR_FULL or ERR_AGAIN (see ports.append),
+ * ERR_TOOBIG when it cannot fit a segment.  After a failure nothing is remembered any more and 0
+ * comes all the same, with a place that never gets durable: journal_persist() or journal_poll() of
+ * the same turn says what failed, and nothing leaves before.
  */
 int journal_append(struct journal *j, const struct entry *e, struct place *ret_place) MUSTUSE;
 /* Is E, of the class that may be refused, to be taken now? */

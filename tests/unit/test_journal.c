@@ -978,6 +978,45 @@ START_TEST(a_full_journal_refuses_half_sends_and_nothing_else)
 }
 END_TEST
 
+/*
+ * A user would lose: the daemon, to the machine's memory, when a disk stands still, or is slower
+ * than what producers send who wait for no answer.  What finishes transactions is taken all the
+ * same.
+ */
+START_TEST(what_waits_for_the_disk_has_its_bound)
+{
+	uint64_t first, waiting;
+	int err = 0;
+
+	make_world(40, 16384, 64);
+	w->conf.unsynced_bytes = 40000;
+	must_open();
+	ck_assert_int_eq(half_send(), 0);
+	ck_assert_int_eq(turn(), 0);
+	ck_assert_int_eq(settle(), 0);
+	first = w->next_seq - 1;
+	ck_assert_int_eq(w->rows[first].half, ACKED);
+	disk_sim_knobs(w->sim)->hold = true; /* nothing ends */
+	for (int i = 0; i < 3000 && !err; i++) {
+		err = half_send();
+		ck_assert_int_eq(turn(), 0);
+	}
+	ck_assert_int_eq(err, ERR_AGAIN);
+	ck_assert(journal_has_room(w->j));
+	waiting = journal_stats(w->j)->appended_lsn - journal_stats(w->j)->durable_lsn;
+	ck_assert_uint_gt(waiting, 40000);
+	ck_assert_uint_lt(waiting, 40000 + 16384);
+	ck_assert_int_eq(decide(first), 0);
+	disk_sim_knobs(w->sim)->hold = false;
+	ck_assert_int_eq(settle(), 0);
+	ck_assert_int_eq(w->rows[first].decision, ACKED);
+	ck_assert_int_eq(half_send(), 0);
+	ck_assert_int_eq(settle(), 0);
+	ck_assert_uint_eq(count(PENDING), 0);
+	end_world();
+}
+END_TEST
+
 /* The file system is full although our quota is not. */
 START_TEST(no_space_on_the_disk_refuses_half_sends_until_there_is)
 {
@@ -2125,6 +2164,7 @@ main(void)
 	tcase_add_loop_test(t, a_long_life_with_many_crashes, 0, 4);
 	tcase_add_test(t, segments_go_round_and_what_is_undecided_goes_along);
 	tcase_add_test(t, a_full_journal_refuses_half_sends_and_nothing_else);
+	tcase_add_test(t, what_waits_for_the_disk_has_its_bound);
 	tcase_add_test(t, no_space_on_the_disk_refuses_half_sends_until_there_is);
 	tcase_add_loop_test(t, others_fill_the_disk_while_segments_grow, 0, 4);
 	tcase_add_loop_test(t, a_full_disk_lets_it_start, 0, 2);
