@@ -190,6 +190,11 @@ repeat_undecided(struct core *c, uint32_t index, const struct half_request *r)
 		refuse_row(c, r->to, row, ANSWER_REFUSED, "half-sent too often");
 		return;
 	}
+	/* Each costs a record, and there may be 255 of each: what is set aside is for decisions. */
+	if (!c->space) {
+		refuse(c, r->to, ANSWER_BUSY, "the journal is full");
+		return;
+	}
 	c->stats.half_repeats++;
 	row->peer = (uint32_t)r->to.peer;
 	row_set(row, ROW_PENDING);

@@ -172,6 +172,30 @@ START_TEST(a_repeat_in_the_same_turn_waits)
 }
 END_TEST
 
+/*
+ * A user would lose: decisions on a full disk, to somebody who half-sends a million undecided ones
+ * again and again: each takes of what is set aside for them.
+ */
+START_TEST(a_repeat_takes_nothing_of_a_full_journal)
+{
+	struct answer a, again;
+	uint32_t before;
+
+	open_with_topic();
+	a = fake_begin(&f, 1, "k", "hello");
+	core_space(f.core, false);
+	before = f.count;
+	fake_send(&f, 1, "k", "hello");
+	fake_sync(&f);
+	ck_assert_int_eq(fake_last(&f)->code, ANSWER_BUSY);
+	ck_assert_uint_eq(f.count, before);
+	core_space(f.core, true);
+	again = fake_begin(&f, 1, "k", "hello");
+	ck_assert(gid_eq(a.gid, again.gid));
+	ck_assert_int_eq(fake_decided(&f, &a, VERDICT_COMMIT).code, ANSWER_OK);
+}
+END_TEST
+
 START_TEST(another_body_under_the_key_is_refused)
 {
 	open_with_topic();
@@ -1449,7 +1473,7 @@ UNIT("core", nothing_is_answered_before_it_is_durable, a_rolled_back_message_nev
      after_a_rollback_the_key_is_free, the_256th_repeat_is_refused,
      plain_sends_go_straight_to_kafka_once, every_limit_has_its_answer,
      a_full_memory_for_keys_refuses_instead_of_forgetting, a_jump_of_the_wall_clock_forgets_no_key,
-     a_jump_while_down_forgets_no_key,
+     a_jump_while_down_forgets_no_key, a_repeat_takes_nothing_of_a_full_journal,
      a_half_send_waits_for_an_unknown_topic, unknown_to_kafka_and_unknown_to_us_are_two_answers,
      a_known_topic_serves_while_kafka_is_away_and_after_a_crash,
      a_silent_producer_is_asked_and_its_answer_decides,
