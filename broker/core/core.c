@@ -239,6 +239,7 @@ core_undecided(struct core *c, uint32_t index, bool is)
 	table_undecided(&c->table, row->txn.seq, is);
 	if (is) {
 		c->undecided++;
+		c->undecided_messages += row->count;
 		group->waiting++;
 		group->waiting_bytes += row->len;
 		return;
@@ -246,6 +247,7 @@ core_undecided(struct core *c, uint32_t index, bool is)
 	CHECK(c->undecided > 0 && group->waiting > 0 && group->waiting_bytes >= row->len,
 	      row->txn.seq);
 	c->undecided--;
+	c->undecided_messages -= row->count;
 	group->waiting--;
 	group->waiting_bytes -= row->len;
 	/* Told again only after it had an eighth of room: at its bound each decision makes some. */
@@ -440,6 +442,13 @@ void
 core_drain(struct core *c)
 {
 	c->draining = true;
+}
+
+void
+core_undecided_count(const struct core *c, uint64_t *ret_transactions, uint64_t *ret_messages)
+{
+	*ret_transactions = c->undecided;
+	*ret_messages = c->undecided_messages;
 }
 
 uint64_t

@@ -74,6 +74,8 @@ int64_t core_next_due_ns(const struct core *c);
 void core_drain(struct core *c);
 /* Publications given to Kafka and not reported + committed ones not given: 0 when drained. */
 uint64_t core_owed(const struct core *c);
+/* Undecided transactions, and the messages of all of them. */
+void core_undecided_count(const struct core *c, uint64_t *ret_transactions, uint64_t *ret_messages);
 
 /* ---- requests of producers ------------------------------------------------------------------- */
 

@@ -80,6 +80,7 @@ core_decision(struct core *c, uint32_t index, const struct txn_step *step, const
 	CHECK(step->verdict == TXN_OK && !(row->flags & ROW_PENDING), row->txn.seq);
 	e.decision.seq = row->txn.seq;
 	e.decision.decision = *d;
+	e.decision.messages = (uint32_t)row->count;
 	if (ev == TXN_COMMIT) {
 		e.decision.n = core_n_scratch(c, row->count);
 		e.decision.count = number_parts(c, index, c->n_scratch);

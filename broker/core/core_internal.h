@@ -210,6 +210,7 @@ struct core {
 	struct lanes lanes;
 	struct row_list history; /* final rows, in the order in which they became so     */
 	uint64_t undecided;	 /* half-ways among them                                 */
+	uint64_t undecided_messages;
 
 	struct db *dbs;		 /* by number - 1 */
 	uint32_t db_count, db_cap;

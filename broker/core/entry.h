@@ -76,6 +76,7 @@ struct entry_decision {
 	struct decision decision;
 	uint32_t count;		   /* commit: as many as messages; rollback: 0            */
 	const uint64_t *n;
+	uint32_t messages;	   /* of the transaction; not stored, and 0 when read      */
 };
 
 struct entry_generation {

@@ -36,6 +36,7 @@
 #define FILES_OPEN_MAX 128
 #define SPARES_FILLED 2		   /* so many are written over with zeroes ahead of time    */
 #define FINISH_BYTES 160	   /* set aside for what finishes one transaction           */
+#define FINISH_MORE 6		   /* ... of several messages, for each further one: its n   */
 #define ANEW_SHARE 4u		   /* of a segment: so little a start writes anew         */
 #define RECLAIM_TURN (256u << 10)
 #define RECLAIM_TURN_URGENT (4u << 20)
@@ -308,6 +309,7 @@ struct journal {
 
 	/* space */
 	uint64_t undecided;
+	uint64_t undecided_more; /* their messages, but for one of each                    */
 	bool space_ok;
 
 	/* cache */
@@ -354,6 +356,7 @@ size_t writer_state_len(struct journal *j);
 void writer_add_raw(struct journal *j, const struct record *r, struct place *ret_place);
 int writer_append_again(struct journal *j, const struct record *r, struct place *ret_place) MUSTUSE;
 void writer_close_group(struct journal *j);
+void writer_count(struct journal *j, const struct entry *e);
 /* Start: a marker that names all before it durable, itself durable when this returns. */
 int writer_vouch(struct journal *j) MUSTUSE;
 int writer_flush(struct journal *j) MUSTUSE;
@@ -374,7 +377,8 @@ int spare_filled(struct journal *j, int err) MUSTUSE;
 void spare_add(struct journal *j, uint32_t id, bool whole);
 /* The file of spare ID, which is not whole, gets its space, or goes when there is none. */
 int spare_reserve(struct journal *j, uint32_t id, bool make) MUSTUSE;
-/* What is set aside at a half-send, in bytes: its whole segments.                            */
+/* What is set aside for what finishes the undecided: in bytes; whole segments of it, and two. */
+uint64_t finish_bytes(const struct journal *j);
 uint64_t segments_reserve(const struct journal *j);
 /* How many more segments can be begun: for certain; as far as is known.                      */
 uint64_t segments_ready(const struct journal *j);

@@ -230,7 +230,7 @@ bool
 journal_has_room(const struct journal *j)
 {
 	uint64_t ready = segments_ready(j) * j->segment_bytes;
-	uint64_t reserve = 2 * j->segment_bytes + j->undecided * FINISH_BYTES;
+	uint64_t reserve = 2 * j->segment_bytes + finish_bytes(j);
 
 	return ready + room_in_segment(j) > reserve;
 }
@@ -255,14 +255,35 @@ disk_is_behind(const struct journal *j)
 	return j->tail_lsn - j->durable_lsn > max;
 }
 
+/* E, a half, undecided copy or decision, changes how much is set aside. */
+void
+writer_count(struct journal *j, const struct entry *e)
+{
+	if (e->type == ENTRY_DECISION) {
+		uint64_t count = max_u64(e->decision.messages, max_u64(e->decision.count, 1));
+
+		j->undecided -= min_u64(j->undecided, 1);
+		j->undecided_more -= min_u64(j->undecided_more, count - 1);
+		return;
+	}
+	j->undecided++;
+	j->undecided_more += (e->type == ENTRY_HALF ? e->half.half.count : e->copy.half.count) - 1;
+}
+
+void
+journal_undecided(struct journal *j, uint64_t transactions, uint64_t messages)
+{
+	CHECK(!j->started && messages >= transactions, messages);
+	j->undecided = transactions;
+	j->undecided_more = messages - transactions;
+}
+
 static void
 count_undecided(struct journal *j, const struct entry *e)
 {
 	CHECK(e->type != ENTRY_COPY || j->in_reclaim || e->copy.decision.state, e->type);
-	if (e->type == ENTRY_HALF)
-		j->undecided++;
-	else if (e->type == ENTRY_DECISION && j->undecided)
-		j->undecided--;
+	if (e->type == ENTRY_HALF || e->type == ENTRY_DECISION)
+		writer_count(j, e);
 }
 
 int

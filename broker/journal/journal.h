@@ -84,6 +84,12 @@ int journal_open(struct disk *disk, const struct journal_conf *conf,
 		 const struct journal_client *client, void *arg, struct journal **ret_journal,
 		 bool *ret_new, struct journal_fault *ret_fault) MUSTUSE;
 /*
+ * Between the two: how many transactions recovery left undecided, and with how many messages, for
+ * which room is set aside.  Without it what the records said is believed, which is a little more: a
+ * transaction that was copied forward counts twice.
+ */
+void journal_undecided(struct journal *j, uint64_t transactions, uint64_t messages);
+/*
  * Opens a new segment with a higher epoch (state record, recovered tail rewritten), or the last
  * one anew when it has little, and makes it durable: only then may anything be answered.  Spares
  * are filled later, in the background.

@@ -322,6 +322,7 @@ get_body(struct cursor *c, struct record_scratch *s, struct entry *e)
 	case ENTRY_DECISION:
 		body_get_decision(c, s, &e->decision.decision);
 		e->decision.seq = cursor_varint(c);
+		e->decision.messages = 0;
 		e->decision.count = get_u32(c);
 		if (e->decision.count > LIMIT_MESSAGES)
 			return ERR_MALFORMED;

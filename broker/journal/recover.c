@@ -63,10 +63,9 @@ deliver(struct recovery *rec, const struct record *r, struct place place)
 						    : "its content is malformed");
 	if (e.type == ENTRY_OLDEST)
 		return 0;
-	if (e.type == ENTRY_HALF || (e.type == ENTRY_COPY && !e.copy.decision.state))
-		j->undecided++;
-	if (e.type == ENTRY_DECISION && j->undecided)
-		j->undecided--;
+	if (e.type == ENTRY_HALF || e.type == ENTRY_DECISION ||
+	    (e.type == ENTRY_COPY && !e.copy.decision.state))
+		writer_count(j, &e);
 	j->stats.records++;
 	err = j->client->recover(j->arg, &e, place);
 	if (err == ERR_CORRUPT)

@@ -108,9 +108,15 @@ left_of_quota(const struct journal *j)
 }
 
 uint64_t
+finish_bytes(const struct journal *j)
+{
+	return j->undecided * FINISH_BYTES + j->undecided_more * FINISH_MORE;
+}
+
+uint64_t
 segments_reserve(const struct journal *j)
 {
-	return 2 + j->undecided * FINISH_BYTES / j->segment_bytes;
+	return 2 + finish_bytes(j) / j->segment_bytes;
 }
 
 static uint64_t

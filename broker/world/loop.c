@@ -322,6 +322,7 @@ static const struct journal_client loop_client = {
 static int
 recover(struct loop *l, const struct loop_conf *conf, struct journal_fault *ret_fault)
 {
+	uint64_t transactions, messages;
 	bool fresh = false;
 	int err;
 
@@ -334,6 +335,8 @@ recover(struct loop *l, const struct loop_conf *conf, struct journal_fault *ret_
 	core_start(l->core, l->world.clock->ops->mono_ns(l->world.clock),
 		   l->world.clock->ops->wall_ms(l->world.clock));
 	core_state_max(l->core, journal_state_max(l->journal));
+	core_undecided_count(l->core, &transactions, &messages);
+	journal_undecided(l->journal, transactions, messages);
 	err = journal_start(l->journal, l->world.clock->ops->wall_ms(l->world.clock));
 	if (err && !ret_fault->text[0])
 		snprintf(ret_fault->text, sizeof(ret_fault->text), "starting the journal: %s",

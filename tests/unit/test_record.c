@@ -718,7 +718,7 @@ START_TEST(a_pair_costs_at_most_128_bytes_beyond_what_was_sent)
 	h->messages = &m;
 	half.half.topics = &topic;
 	decision.decision = (struct entry_decision){
-		h->gid.lo, { TXN_COMMITTED, ORIGIN_CLIENT, h->arrived_ms + 9, h->from }, 1, &n
+		h->gid.lo, { TXN_COMMITTED, ORIGIN_CLIENT, h->arrived_ms + 9, h->from }, 1, &n, 1
 	};
 	a = seal(&half, &p, 1, 1);
 	mem_free(p);
