@@ -257,6 +257,24 @@ set(rd_kafka_conf_t *conf, const char *key, const char *value)
 	return fail(ESCROW_E_ARG, "kafka: %s", text);
 }
 
+/* Reports of dead letters come to an end, and without sequence numbers there is nothing fatal: one
+ * that comes twice has the same escrow-id.  What Kafka takes is as large as Kafka says, unless the
+ * user said otherwise: librdkafka's own limit is below what topics have. */
+static escrow_status
+configure_dead(rd_kafka_conf_t *conf)
+{
+	escrow_status status = set(conf, "message.timeout.ms", "10000");
+	char limit[32] = "";
+	size_t n = sizeof(limit);
+
+	if (!status)
+		status = set(conf, "enable.idempotence", "false");
+	if (!status && rd_kafka_conf_get(conf, "message.max.bytes", limit, &n) == 0 &&
+	    strcmp(limit, "1000000") == 0)
+		status = set(conf, "message.max.bytes", "1000000000");
+	return status;
+}
+
 /* The user's properties over our defaults and under what is ours. */
 static escrow_status
 configure(rd_kafka_conf_t *conf, const char *const *properties, char name[33])
@@ -358,12 +376,8 @@ open_kafka(struct escrow_consumer *c, const escrow_consumer_opts *o)
 	if (!status && c->name[0] == '\0')
 		status = fail(ESCROW_E_ARG, "kafka: group.id is needed");
 	if (!status) {
-		/* Reports of dead letters come to an end, and without sequence numbers there is
-		 * nothing fatal: one that comes twice has the same escrow-id. */
 		c->dead_conf = rd_kafka_conf_dup(conf);
-		status = set(c->dead_conf, "message.timeout.ms", "10000");
-		if (!status)
-			status = set(c->dead_conf, "enable.idempotence", "false");
+		status = configure_dead(c->dead_conf);
 	}
 	if (!status) {
 		rd_kafka_conf_set_rebalance_cb(conf, on_rebalance);

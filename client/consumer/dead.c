@@ -3,11 +3,18 @@
  *
  * The producer is made when the first one is due; most consumers never need it.  Workers that
  * wait poll it together: one may be served the report of another, who sees it at its next turn.
+ *
+ * What is too large for Kafka with our headers would hold up its partition for ever.  So it goes
+ * without its value, and without key and other headers if need be: it lies where it came from.
  */
 #include "consumer/inside.h"
 
 #include <stdio.h>
 #include <string.h>
+
+#include "consumer/identity.h"
+
+enum extent { WHOLE, WITHOUT_VALUE, REASON_ALONE };
 
 struct report {
 	atomic_bool done;
@@ -45,35 +52,76 @@ producer(struct escrow_consumer *c)
 	return c->dead;
 }
 
+/* Instead of what an earlier dead letter said. */
+static void
+say(rd_kafka_headers_t *h, const char *name, const char *text)
+{
+	(void)rd_kafka_header_remove(h, name); /* mostly there is none */
+	(void)rd_kafka_header_add(h, name, -1, text, -1);
+}
+
 static rd_kafka_headers_t *
-headers_of(struct escrow_consumer *c, const rd_kafka_message_t *m, const char *reason,
-	   int32_t tries)
+headers_of(struct escrow_consumer *c, const rd_kafka_message_t *m, enum extent extent,
+	   const char *reason, int32_t tries)
 {
 	rd_kafka_headers_t *theirs, *h;
-	char from[300], number[16];
+	char text[300];
+	struct origin o;
 
-	if (rd_kafka_message_headers(m, &theirs) == RD_KAFKA_RESP_ERR_NO_ERROR)
+	if (extent < REASON_ALONE &&
+	    rd_kafka_message_headers(m, &theirs) == RD_KAFKA_RESP_ERR_NO_ERROR)
 		h = rd_kafka_headers_copy(theirs);
 	else
-		h = rd_kafka_headers_new(4);
-	snprintf(from, sizeof(from), "%s/%d/%lld", rd_kafka_topic_name(m->rkt), (int)m->partition,
-		 (long long)m->offset);
-	snprintf(number, sizeof(number), "%d", (int)tries);
-	rd_kafka_header_add(h, "escrow-dead-reason", -1, reason, -1);
-	rd_kafka_header_add(h, "escrow-dead-consumer", -1, c->name, -1);
-	rd_kafka_header_add(h, "escrow-dead-from", -1, from, -1);
-	rd_kafka_header_add(h, "escrow-dead-tries", -1, number, -1);
+		h = rd_kafka_headers_new(8);
+	say(h, "escrow-dead-reason", reason);
+	say(h, "escrow-dead-consumer", c->name);
+	snprintf(text, sizeof(text), "%d", (int)tries);
+	say(h, "escrow-dead-tries", text);
+	/* Of one that was published again, where it came from at first: identity.c needs that. */
+	if (identity_origin(h, &o) != 1) {
+		snprintf(text, sizeof(text), "%s/%d/%lld", rd_kafka_topic_name(m->rkt),
+			 (int)m->partition, (long long)m->offset);
+		say(h, "escrow-dead-from", text);
+	}
+	if (extent > WHOLE) {
+		snprintf(text, sizeof(text), "%zu", m->len);
+		say(h, "escrow-dead-without", text);
+	}
 	return h;
+}
+
+/* Gives it to Kafka, and waits for what becomes of it. */
+static rd_kafka_resp_err_t
+produce(rd_kafka_t *rk, const char *topic, const rd_kafka_message_t *m, enum extent extent,
+	rd_kafka_headers_t *headers)
+{
+	struct report report = { false, RD_KAFKA_RESP_ERR_NO_ERROR };
+	bool value = extent == WHOLE, key = extent < REASON_ALONE;
+	rd_kafka_resp_err_t err;
+
+	err = rd_kafka_producev(rk, RD_KAFKA_V_TOPIC(topic),
+				RD_KAFKA_V_KEY(key ? m->key : NULL, key ? m->key_len : 0),
+				RD_KAFKA_V_VALUE(value ? m->payload : NULL, value ? m->len : 0),
+				RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY),
+				RD_KAFKA_V_TIMESTAMP(rd_kafka_message_timestamp(m, NULL)),
+				RD_KAFKA_V_HEADERS(headers), RD_KAFKA_V_OPAQUE(&report),
+				RD_KAFKA_V_END);
+	if (err) {
+		rd_kafka_headers_destroy(headers);
+		return err;
+	}
+	/* A report always comes: the producer's message.timeout.ms sees to it. */
+	while (!atomic_load(&report.done))
+		(void)rd_kafka_poll(rk, 50);
+	return report.err;
 }
 
 bool
 dead_letter(struct escrow_consumer *c, const rd_kafka_message_t *m, const char *reason,
 	    int32_t tries, const char **ret_why)
 {
-	struct report report = { false, RD_KAFKA_RESP_ERR_NO_ERROR };
 	rd_kafka_t *rk = producer(c);
-	rd_kafka_headers_t *headers;
-	rd_kafka_resp_err_t err;
+	rd_kafka_resp_err_t err = RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE;
 	char topic[300];
 
 	if (rk == NULL) {
@@ -84,23 +132,11 @@ dead_letter(struct escrow_consumer *c, const rd_kafka_message_t *m, const char *
 		snprintf(topic, sizeof(topic), "%s", c->dead_letter_topic);
 	else
 		snprintf(topic, sizeof(topic), "%s.dlq", rd_kafka_topic_name(m->rkt));
-	headers = headers_of(c, m, reason, tries);
-	err = rd_kafka_producev(rk, RD_KAFKA_V_TOPIC(topic), RD_KAFKA_V_KEY(m->key, m->key_len),
-				RD_KAFKA_V_VALUE(m->payload, m->len),
-				RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY),
-				RD_KAFKA_V_TIMESTAMP(rd_kafka_message_timestamp(m, NULL)),
-				RD_KAFKA_V_HEADERS(headers), RD_KAFKA_V_OPAQUE(&report),
-				RD_KAFKA_V_END);
-	if (err) {
-		rd_kafka_headers_destroy(headers);
-		*ret_why = rd_kafka_err2str(err);
-		return false;
-	}
-	/* A report always comes: the producer's message.timeout.ms sees to it. */
-	while (!atomic_load(&report.done))
-		(void)rd_kafka_poll(rk, 50);
-	if (!report.err)
+	for (enum extent extent = WHOLE;
+	     err == RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE && extent <= REASON_ALONE; extent++)
+		err = produce(rk, topic, m, extent, headers_of(c, m, extent, reason, tries));
+	if (!err)
 		return true;
-	*ret_why = rd_kafka_err2str(report.err);
+	*ret_why = rd_kafka_err2str(err);
 	return false;
 }

@@ -95,6 +95,53 @@ foreign(const char *kind, const char *text, size_t n, struct identity *ret)
 	return true;
 }
 
+/* TOPIC/PARTITION/OFFSET */
+int
+identity_origin(const rd_kafka_headers_t *headers, struct origin *ret)
+{
+	const char *text, *slash, *second;
+	int64_t partition, offset;
+	size_t n, topic_n, rest;
+
+	if (!find(headers, "escrow-dead-from", &text, &n))
+		return 0;
+	slash = memchr(text, '/', n);
+	topic_n = slash != NULL ? (size_t)(slash - text) : 0;
+	if (topic_n == 0 || topic_n >= sizeof(ret->topic))
+		return -1;
+	rest = n - topic_n - 1;
+	second = memchr(slash + 1, '/', rest);
+	if (second == NULL ||
+	    !decimal(slash + 1, (size_t)(second - slash - 1), INT32_MAX, &partition) ||
+	    !decimal(second + 1, (size_t)(text + n - second - 1), INT64_MAX, &offset))
+		return -1;
+	memcpy(ret->topic, text, topic_n);
+	ret->topic[topic_n] = '\0';
+	ret->partition = (int32_t)partition;
+	return 1;
+}
+
+/* By number, which counts in the partition to which it was published first. */
+static bool
+by_number(const rd_kafka_headers_t *headers, const char *text, size_t n, struct identity *ret,
+	  const char **ret_why)
+{
+	*ret_why = "its escrow-seq is malformed";
+	if (!sequence(text, n, &ret->claim))
+		return false;
+	switch (identity_origin(headers, &ret->from)) {
+	case 1:
+		ret->claim.topic = ret->from.topic;
+		ret->claim.partition = ret->from.partition;
+		return true;
+	case 0:
+		return true;
+	default:
+		*ret_why = "its escrow-dead-from is malformed";
+		return false;
+	}
+}
+
 bool
 identity_find(const rd_kafka_headers_t *headers, escrow_dedup by, struct identity *ret,
 	      const char **ret_why)
@@ -103,13 +150,14 @@ identity_find(const rd_kafka_headers_t *headers, escrow_dedup by, struct identit
 	const char *text;
 	size_t n;
 
+	*ret_why = "it is a dead letter whose value was left out";
+	if (find(headers, "escrow-dead-without", &text, &n))
+		return false;
 	memset(&ret->claim, 0, sizeof(ret->claim));
 	ret->claim.struct_size = sizeof(ret->claim);
 	ret->claim.by = by;
-	if (by == ESCROW_DEDUP_BY_SEQ && find(headers, "escrow-seq", &text, &n)) {
-		*ret_why = "its escrow-seq is malformed";
-		return sequence(text, n, &ret->claim);
-	}
+	if (by == ESCROW_DEDUP_BY_SEQ && find(headers, "escrow-seq", &text, &n))
+		return by_number(headers, text, n, ret, ret_why);
 	ret->claim.by = ESCROW_DEDUP_BY_ID;
 	ret->claim.id = ret->id;
 	if (find(headers, "escrow-id", &text, &n)) {

@@ -51,8 +51,10 @@ one(struct worker *w, rd_kafka_message_t *m, struct attempt *a)
 	(void)rd_kafka_message_headers(m, &headers); /* NULL when it has none */
 	if (identity_find(headers, o->dedup, &id, &why)) {
 		id.claim.consumer = w->consumer->name;
-		id.claim.topic = rd_kafka_topic_name(m->rkt);
-		id.claim.partition = m->partition;
+		if (id.claim.topic == NULL) {
+			id.claim.topic = rd_kafka_topic_name(m->rkt);
+			id.claim.partition = m->partition;
+		}
 		id.claim.now_ms = consumer_now_ms(CLOCK_REALTIME);
 		rc = w->store->claim(w->store, &id.claim);
 		if (rc < 0)
@@ -181,7 +183,7 @@ failed(struct worker *w, struct part *p, enum fate fate, const char *reason)
 {
 	struct escrow_consumer *c = w->consumer;
 	const escrow_consumer_opts *o = &c->opts;
-	int32_t tries = ++p->tries;
+	int32_t tries = p->tries < INT32_MAX ? ++p->tries : p->tries;
 	bool dead = fate == FATE_DEAD;
 
 	if (fate == FATE_FAILED) {

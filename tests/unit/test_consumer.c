@@ -3,7 +3,13 @@
  * something else with their messages than they asked for.  What it does to messages is tested
  * in tests/consumer.
  */
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+
+#include <librdkafka/rdkafka.h>
+/* behind the one that it needs */
+#include <librdkafka/rdkafka_mock.h>
 
 #include "escrow/escrow_consumer.h"
 #include "script.h"
@@ -230,6 +236,178 @@ START_TEST(partitions_are_given_back_by_a_protocol_that_is_not_said)
 }
 END_TEST
 
+/* ---- a Kafka of one's own ---------------------------------------------------------------- */
+
+static int
+fine(escrow_store *s)
+{
+	(void)s;
+	return 0;
+}
+
+static int
+is_new(escrow_store *s, const escrow_claim *claim)
+{
+	(void)s;
+	(void)claim;
+	return ESCROW_CLAIM_NEW;
+}
+
+static const char *
+no_reason(const escrow_store *s)
+{
+	(void)s;
+	return "of the database";
+}
+
+static rd_kafka_t *
+start_kafka(char bootstrap[64])
+{
+	rd_kafka_conf_t *conf = rd_kafka_conf_new();
+	rd_kafka_mock_cluster_t *mock;
+	rd_kafka_t *rk;
+
+	rd_kafka_conf_set(conf, "test.mock.num.brokers", "1", NULL, 0);
+	rd_kafka_conf_set(conf, "message.max.bytes", "2000000", NULL, 0);
+	rk = rd_kafka_new(RD_KAFKA_PRODUCER, conf, NULL, 0);
+	ck_assert_ptr_nonnull(rk);
+	mock = rd_kafka_handle_mock_cluster(rk);
+	ck_assert_int_eq(rd_kafka_mock_topic_create(mock, "orders", 1, 1), 0);
+	ck_assert_int_eq(rd_kafka_mock_topic_create(mock, "orders.dlq", 1, 1), 0);
+	snprintf(bootstrap, 64, "bootstrap.servers=%s", rd_kafka_mock_cluster_bootstraps(mock));
+	kafka[0] = bootstrap;
+	store.db = &store;
+	store.begin = store.rollback = store.commit = fine;
+	store.claim = is_new;
+	store.error = no_reason;
+	o.remember_ms = -1;
+	return rk;
+}
+
+/* A message of so many bytes, with a header of so many. */
+static void
+feed(rd_kafka_t *rk, size_t value, size_t header)
+{
+	rd_kafka_headers_t *headers = rd_kafka_headers_new(1);
+	char *bytes = calloc(1, value + header + 1);
+
+	rd_kafka_header_add(headers, "id", -1, "1", -1);
+	rd_kafka_header_add(headers, "theirs", -1, bytes, (ssize_t)header);
+	ck_assert_int_eq(rd_kafka_producev(rk, RD_KAFKA_V_TOPIC("orders"), RD_KAFKA_V_KEY("k", 1),
+					   RD_KAFKA_V_VALUE(bytes, value),
+					   RD_KAFKA_V_HEADERS(headers),
+					   RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY),
+					   RD_KAFKA_V_END),
+			 0);
+	ck_assert_int_eq(rd_kafka_flush(rk, 10000), 0);
+	free(bytes);
+}
+
+/* The first dead letter, read by *RET_READER. */
+static rd_kafka_message_t *
+first_dead(const char *bootstrap, rd_kafka_t **ret_reader)
+{
+	rd_kafka_conf_t *conf = rd_kafka_conf_new();
+	rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(1);
+	rd_kafka_message_t *m;
+	rd_kafka_t *rk;
+
+	rd_kafka_conf_set(conf, "bootstrap.servers", strchr(bootstrap, '=') + 1, NULL, 0);
+	rd_kafka_conf_set(conf, "group.id", "undertaker", NULL, 0);
+	rd_kafka_conf_set(conf, "auto.offset.reset", "earliest", NULL, 0);
+	rk = rd_kafka_new(RD_KAFKA_CONSUMER, conf, NULL, 0);
+	ck_assert_ptr_nonnull(rk);
+	rd_kafka_topic_partition_list_add(list, "orders.dlq", 0);
+	ck_assert_int_eq(rd_kafka_assign(rk, list), 0);
+	rd_kafka_topic_partition_list_destroy(list);
+	do {
+		m = rd_kafka_consumer_poll(rk, 10000);
+	} while (m != NULL && m->err);
+	ck_assert_ptr_nonnull(m);
+	*ret_reader = rk;
+	return m;
+}
+
+static const char *
+header(const rd_kafka_message_t *m, const char *name)
+{
+	rd_kafka_headers_t *headers;
+	const void *value = NULL;
+	size_t n;
+
+	if (rd_kafka_message_headers(m, &headers) == 0)
+		(void)rd_kafka_header_get_last(headers, name, &value, &n);
+	return value;
+}
+
+static int
+give_up(const rd_kafka_message_t *m, void *db, void *arg)
+{
+	(void)m;
+	(void)db;
+	(void)arg;
+	escrow_set_last_error("it is poison");
+	return ESCROW_GIVE_UP;
+}
+
+static void
+stop_when_dead(void *arg, const escrow_consumer_stats *stats)
+{
+	(void)arg;
+	if (stats->dead > 0)
+		escrow_consumer_stop(c);
+}
+
+/*
+ * Would lose: a partition, for ever.  A message that fails and is as large as Kafka allows has no
+ * room for the headers of a dead letter.
+ */
+START_TEST(what_is_too_large_for_a_dead_letter_goes_without_its_value)
+{
+	static const struct {
+		const char *limit;
+		size_t value, header;
+		const char *without;
+		int has_value, has_key;
+	} rows[] = {
+		{ NULL, 1100000, 1, NULL, 1, 1 }, /* above librdkafka's own limit */
+		{ "message.max.bytes=1000", 900, 1, "900", 0, 1 },
+		{ "message.max.bytes=1000", 3, 2000, "3", 0, 0 },
+	};
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		char bootstrap[64];
+		rd_kafka_t *rk, *reader;
+		rd_kafka_message_t *m;
+
+		setup();
+		rk = start_kafka(bootstrap);
+		feed(rk, rows[i].value, rows[i].header);
+		kafka[2] = rows[i].limit;
+		kafka[3] = NULL;
+		o.handle = give_up;
+		o.stats = stop_when_dead;
+		o.stats_ms = 1;
+		ck_assert_int_eq(escrow_consumer_open(&c, &o), ESCROW_OK);
+		ck_assert_int_eq(escrow_consumer_run(c), ESCROW_OK);
+		escrow_consumer_close(c);
+		m = first_dead(bootstrap, &reader);
+		ck_assert_int_eq(m->payload != NULL, rows[i].has_value);
+		ck_assert_int_eq(m->key != NULL, rows[i].has_key);
+		ck_assert_int_eq(header(m, "theirs") != NULL, rows[i].has_key);
+		ck_assert_str_eq(header(m, "escrow-dead-reason"), "it is poison");
+		ck_assert_str_eq(header(m, "escrow-dead-from"), "orders/0/0");
+		if (rows[i].without != NULL)
+			ck_assert_str_eq(header(m, "escrow-dead-without"), rows[i].without);
+		else
+			ck_assert_ptr_null(header(m, "escrow-dead-without"));
+		rd_kafka_message_destroy(m);
+		rd_kafka_destroy(reader);
+		rd_kafka_destroy(rk);
+	}
+}
+END_TEST
+
 START_TEST(a_long_group_goes_with_a_name)
 {
 	kafka[1] = "group.id=a group whose name is longer than thirty-two bytes";
@@ -246,4 +424,6 @@ END_TEST
 UNIT_WITH("consumer", setup, NULL, the_defaults_are_enough,
 	  a_consumer_that_is_stopped_before_it_runs_returns, what_is_wrong_is_named,
 	  the_brokers_say_what_may_be_forgotten,
-	  partitions_are_given_back_by_a_protocol_that_is_not_said, a_long_group_goes_with_a_name);
+	  partitions_are_given_back_by_a_protocol_that_is_not_said,
+	  what_is_too_large_for_a_dead_letter_goes_without_its_value,
+	  a_long_group_goes_with_a_name);

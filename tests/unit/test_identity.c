@@ -134,6 +134,37 @@ START_TEST(none_is_none_and_malformed_says_so)
 }
 END_TEST
 
+START_TEST(a_number_counts_where_it_was_published_first)
+{
+	static const char *const malformed[] = {
+		"",           "orders",      "orders/1",           "/1/2", "orders//2", "orders/1/",
+		"orders/x/2", "orders/-1/2", "orders/4294967296/2"
+	};
+
+	add("escrow-seq", JOURNAL ":7");
+	ck_assert(find(ESCROW_DEDUP_BY_SEQ));
+	ck_assert_ptr_null(id.claim.topic); /* where it comes from now */
+	add("escrow-dead-from", "orders/11/42");
+	ck_assert(find(ESCROW_DEDUP_BY_SEQ));
+	ck_assert_str_eq(id.claim.topic, "orders");
+	ck_assert_int_eq(id.claim.partition, 11);
+	ck_assert_int_eq(id.claim.n, 7);
+	for (size_t i = 0; i < sizeof(malformed) / sizeof(malformed[0]); i++) {
+		add("escrow-dead-from", malformed[i]);
+		ck_assert(!find(ESCROW_DEDUP_BY_SEQ));
+		ck_assert_str_eq(why, "its escrow-dead-from is malformed");
+	}
+	/* By id it is the same wherever it comes from. */
+	add("escrow-id", GID "-0");
+	ck_assert(find(ESCROW_DEDUP_BY_ID));
+	/* But not without what it said. */
+	add("escrow-dead-without", "1048576");
+	ck_assert(!find(ESCROW_DEDUP_BY_ID));
+	ck_assert_str_eq(why, "it is a dead letter whose value was left out");
+}
+END_TEST
+
 UNIT_WITH("identity", setup, teardown, ours_is_gid_and_ordinal,
 	  by_seq_it_is_the_journal_and_the_number, by_seq_without_one_it_is_the_id,
-	  foreign_ids_say_whose_they_are, none_is_none_and_malformed_says_so);
+	  foreign_ids_say_whose_they_are, none_is_none_and_malformed_says_so,
+	  a_number_counts_where_it_was_published_first);

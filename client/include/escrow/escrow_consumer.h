@@ -237,10 +237,15 @@ typedef struct escrow_consumer_opts {
  * Headers of a dead letter, besides those of the message, whose key, value and timestamp it has:
  *   escrow-dead-reason      a sentence
  *   escrow-dead-consumer    the consumer's name
- *   escrow-dead-from        TOPIC/PARTITION/OFFSET
+ *   escrow-dead-from        TOPIC/PARTITION/OFFSET; of one that was published again and failed
+ *                           again, those of the first time
  *   escrow-dead-tries       how often it was tried
- * It may come twice (same escrow-id) when the process dies right behind it.  Published again to
- * its topic as it is, it is applied like any other message that never was.
+ *   escrow-dead-without     it was too large for Kafka with these: its value, of so many bytes, is
+ *                           left out, and its key and other headers if need be.  It lies where it
+ *                           came from, as long as Kafka keeps it.  Such a letter is never applied
+ * It may come twice (same escrow-id) when the process dies right behind it.  Published again with
+ * all its headers, it is applied like any other message that never was: to its topic, whichever
+ * partition it comes to, for by seq it is recognised by where it came from.
  */
 
 typedef struct escrow_consumer escrow_consumer;
