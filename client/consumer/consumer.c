@@ -474,8 +474,10 @@ escrow_consumer_close(escrow_consumer *c)
 		rd_kafka_conf_destroy(c->dead_conf);
 	for (size_t i = 0; i < c->escrow_count; i++)
 		(void)escrow_close(c->escrows[i], 0); /* nothing is under way */
-	for (size_t i = 0; i < c->worker_count; i++)
+	for (size_t i = 0; i < c->worker_count; i++) {
 		free(c->workers[i].batch);
+		free(c->workers[i].sent); /* no transaction runs: there are none in it */
+	}
 	free(c->workers);
 	free(c->topics);
 	free(c->dead_letter_topic);

@@ -54,9 +54,13 @@ struct worker {
 	pthread_t thread;
 	struct part *last;      /* whose turn it was */
 	rd_kafka_message_t **batch;
-	int64_t database_due_ms; /* the database failed: nothing before */
+	int64_t database_due_ms; /* the database or the broker failed: nothing before */
 	int32_t database_ms;
 	int64_t forget_ms;
+	escrow_txn **sent; /* by handlers, within the transaction that runs */
+	size_t sent_count, sent_room;
+	bool handles;              /* a handler runs */
+	escrow_status send_failed; /* in it: its transaction must not commit */
 };
 
 struct escrow_consumer {

@@ -6,8 +6,10 @@
  *      claimed behind another that failed.
  *   3. An offset moves past a message only when its effect is durable, was durable before, or
  *      Kafka has it as a dead letter.
- *   4. What fails outside of the handler (claims, commits, connections) is never counted against
- *      a message.
+ *   4. What fails outside of the handler (claims, commits, connections, the broker) is never
+ *      counted against a message.
+ *   5. Of what a handler sent the broker hears commit when the database said so, and else nothing:
+ *      its check goes by the row of the fence.
  */
 #include "consumer/inside.h"
 
@@ -16,18 +18,20 @@
 #include <string.h>
 
 #include "consumer/identity.h"
+#include "escrow/escrow_table.h"
 
 enum fate {
 	FATE_DONE,      /* all of them: durable, now or before                              */
 	FATE_FAILED,    /* the handler: try again later                                     */
 	FATE_DEAD,      /* never                                                            */
 	FATE_DATABASE,  /* it ended the transaction, or there is none                       */
+	FATE_BROKER,    /* what the handler sends cannot be half-sent, now                  */
 	FATE_OVERTAKEN, /* by Kafka's retention                                             */
 };
 
 struct attempt {
 	uint32_t at; /* which message it failed at */
-	uint64_t handled, duplicates;
+	uint64_t handled, duplicates, sent;
 	char reason[REASON];
 };
 
@@ -37,6 +41,118 @@ said(struct attempt *a, enum fate fate, const char *reason)
 	snprintf(a->reason, sizeof(a->reason), "%s", reason);
 	return fate;
 }
+
+/* ---- what handlers send --------------------------------------------------------------------- */
+
+static _Thread_local struct worker *here; /* of this thread, if it is a worker's */
+
+/* Room for one more, before there is one that could be lost. */
+static bool
+sent_room(struct worker *w)
+{
+	size_t room = w->sent_room ? w->sent_room * 2 : 8;
+	escrow_txn **sent;
+
+	if (w->sent_count < w->sent_room)
+		return true;
+	sent = realloc(w->sent, room * sizeof(escrow_txn *));
+	if (sent == NULL)
+		return false;
+	w->sent = sent;
+	w->sent_room = room;
+	return true;
+}
+
+escrow_status
+escrow_consumer_send(escrow_table *table, const escrow_message *messages, size_t count,
+		     const escrow_half_opts *opts)
+{
+	struct worker *w = here;
+	escrow_status status = ESCROW_E_NOMEM;
+
+	if (w == NULL || !w->handles) {
+		escrow_set_last_error("escrow_consumer_send() is for handlers");
+		return ESCROW_E_ARG;
+	}
+	if (w->send_failed) {
+		escrow_set_last_error("the handler's transaction cannot commit any more: "
+				      "another message could not be sent");
+		return w->send_failed;
+	}
+	if (sent_room(w))
+		status = escrow_table_join(table, w->store->db, messages, count, opts,
+					   &w->sent[w->sent_count]);
+	else
+		escrow_set_last_error("out of memory");
+	if (status == ESCROW_OK)
+		w->sent_count++;
+	w->send_failed = status;
+	return status;
+}
+
+/* Whether the message can never be sent like this, or only not now. */
+static bool
+for_good(escrow_status status)
+{
+	switch (status) {
+	case ESCROW_E_ARG:
+	case ESCROW_E_REFUSED:
+	case ESCROW_E_TOO_BIG:
+	case ESCROW_E_TOPIC:
+	case ESCROW_E_AUTH:
+	case ESCROW_E_NOT_FOUND:
+	case ESCROW_E_DECIDED:
+	case ESCROW_E_KEY_REUSED:
+	case ESCROW_E_UNSUPPORTED:
+	case ESCROW_E_LOCAL:
+	case ESCROW_E_DATABASE: /* mostly a statement of the handler's own; see transaction() */
+		return true;
+	case ESCROW_OK:
+	case ESCROW_E_NOMEM:
+	case ESCROW_E_FULL:
+	case ESCROW_E_UNREACHABLE:
+	case ESCROW_E_BUSY:
+	case ESCROW_E_TIMEOUT:
+	case ESCROW_E_FENCED:
+	case ESCROW_E_EXPIRED:
+	case ESCROW_E_IN_DOUBT:
+	case ESCROW_E_CLOSED:
+	case ESCROW_E_FORK:
+	case ESCROW_E_PROTOCOL:
+		break;
+	}
+	return false;
+}
+
+/* Behind the transaction.  Nobody waits for the answers: a commit that gets lost costs a check. */
+static void
+settle(struct worker *w, bool committed)
+{
+	for (size_t i = 0; i < w->sent_count; i++) {
+		if (committed)
+			(void)escrow_decide_async(&w->sent[i], ESCROW_COMMIT, NULL, NULL, NULL);
+		else
+			escrow_abandon(&w->sent[i]);
+	}
+	w->sent_count = 0;
+}
+
+static int
+handle(struct worker *w, rd_kafka_message_t *m)
+{
+	const escrow_consumer_opts *o = &w->consumer->opts;
+	int rc;
+
+	escrow_set_last_error("");
+	w->send_failed = ESCROW_OK;
+	w->handles = true;
+	rc = o->handle(m, w->store->db, o->arg);
+	w->handles = false;
+	/* Its effect without what it has to say is what all of this is there to prevent. */
+	return rc == ESCROW_HANDLED && w->send_failed ? ESCROW_RETRY : rc;
+}
+
+/* ---- a transaction -------------------------------------------------------------------------- */
 
 /* Claims and handles M. */
 static enum fate
@@ -74,8 +190,7 @@ one(struct worker *w, rd_kafka_message_t *m, struct attempt *a)
 	} else if (!o->apply_without_id) {
 		return said(a, FATE_DEAD, "it has no escrow-id, ce_id or id");
 	}
-	escrow_set_last_error("");
-	rc = o->handle(m, w->store->db, o->arg);
+	rc = handle(w, m);
 	if (rc == ESCROW_HANDLED) {
 		a->handled++;
 		return FATE_DONE;
@@ -84,7 +199,9 @@ one(struct worker *w, rd_kafka_message_t *m, struct attempt *a)
 		(void)said(a, FATE_FAILED, escrow_last_error());
 	else
 		snprintf(a->reason, sizeof(a->reason), "the handler returned %d", rc);
-	return rc == ESCROW_GIVE_UP ? FATE_DEAD : FATE_FAILED;
+	if (rc == ESCROW_GIVE_UP)
+		return FATE_DEAD;
+	return w->send_failed && !for_good(w->send_failed) ? FATE_BROKER : FATE_FAILED;
 }
 
 /* The first COUNT of the batch in one transaction. */
@@ -105,6 +222,8 @@ transaction(struct worker *w, uint32_t count, struct attempt *a)
 	}
 	if (fate == FATE_DONE && a->handled > 0) {
 		rc = store->commit(store);
+		a->sent = w->sent_count;
+		settle(w, rc == ESCROW_STORE_OK);
 		if (!rc)
 			return FATE_DONE;
 		(void)said(a, FATE_DATABASE, store->error(store));
@@ -113,6 +232,7 @@ transaction(struct worker *w, uint32_t count, struct attempt *a)
 		fate = rc == ESCROW_STORE_UNDONE ? FATE_FAILED : FATE_DATABASE;
 		a->at = count > 1 ? 1 : 0;
 	}
+	settle(w, false);
 	/* A rollback that fails leaves it to the server. */
 	if (store->rollback(store) && fate == FATE_FAILED)
 		fate = FATE_DATABASE; /* and the handler only felt it */
@@ -166,15 +286,18 @@ bury(struct worker *w, struct part *p, const char *reason, int32_t tries)
 
 /* Under the lock. */
 static void
-database_failed(struct worker *w, const char *why)
+outage(struct worker *w, enum fate fate, const char *why)
 {
 	struct escrow_consumer *c = w->consumer;
 
-	c->stats.database_errors++;
+	if (fate == FATE_BROKER)
+		c->stats.send_errors++;
+	else
+		c->stats.database_errors++;
 	w->database_ms = w->database_ms ? grown(w->database_ms, DATABASE_MAX_MS, 1) : DATABASE_MS;
 	w->database_due_ms = consumer_now_ms(CLOCK_MONOTONIC) + w->database_ms;
-	consumer_log(c, ESCROW_LOG_WARN, "the database, again in %d ms: %s", (int)w->database_ms,
-		     why);
+	consumer_log(c, ESCROW_LOG_WARN, "the %s, again in %d ms: %s",
+		     fate == FATE_BROKER ? "broker" : "database", (int)w->database_ms, why);
 }
 
 /* Under the lock: the message that P begins with failed, FATE says how. */
@@ -222,16 +345,17 @@ work(struct worker *w, struct part *p)
 	pthread_mutex_unlock(&c->lock);
 	fate = transaction(w, count, &a);
 	pthread_mutex_lock(&c->lock);
-	if (fate != FATE_DATABASE)
+	if (fate != FATE_DATABASE && fate != FATE_BROKER)
 		w->database_ms = 0;
 	if (fate == FATE_DONE) {
 		c->stats.handled += a.handled;
 		c->stats.duplicates += a.duplicates;
 		c->stats.transactions += a.handled > 0;
+		c->stats.sent += a.sent;
 		finish(p, count);
 		p->cap = (uint32_t)c->opts.batch_max;
-	} else if (fate == FATE_DATABASE) {
-		database_failed(w, a.reason);
+	} else if (fate == FATE_DATABASE || fate == FATE_BROKER) {
+		outage(w, fate, a.reason);
 		p->cap = 1; /* a handler that hid its error spoils the next claim, not its own */
 	} else if (a.at > 0) {
 		p->cap = a.at; /* those before it first; then it begins a batch */
@@ -349,6 +473,7 @@ worker_main(void *arg)
 	struct timespec until;
 	struct part *p;
 
+	here = w;
 	pthread_mutex_lock(&c->lock);
 	while (!atomic_load(&c->stop)) {
 		now_ms = consumer_now_ms(CLOCK_MONOTONIC);

@@ -48,8 +48,7 @@ main(int argc, char **argv)
 	db = service_open(argv[1], argv[2]);
 	db_make(db, "stock (item VARCHAR(64) PRIMARY KEY, pieces INTEGER)");
 	db_make(db, "answer (id VARCHAR(64), taken INTEGER)");
-	if (db_run(db, "INSERT INTO stock VALUES (%Q, %d) ON CONFLICT (item) DO NOTHING", argv[3],
-		   atoi(argv[4])) < 0) {
+	if (db_insert(db, "item", "stock VALUES (%Q, %d)", argv[3], atoi(argv[4])) < 0) {
 		fprintf(stderr, "depot: %s\n", escrow_last_error());
 		return 1;
 	}

@@ -42,10 +42,8 @@ reserve(const rd_kafka_message_t *m, void *db, void *arg)
 		return ESCROW_HANDLED; /* not of this sale */
 	if (db_number(db, "SELECT sold FROM offer WHERE item = %Q", sale->item) < sale->pieces) {
 		for (int i = 0; i < sale->pieces && rows == 0; i++)
-			rows = db_run(db,
-				      "INSERT INTO reserved VALUES (%Q, %d, %Q) "
-				      "ON CONFLICT (item, slot) DO NOTHING",
-				      sale->item, (first + i) % sale->pieces, id);
+			rows = db_insert(db, "item, slot", "reserved VALUES (%Q, %d, %Q)",
+					 sale->item, (first + i) % sale->pieces, id);
 	}
 	if (rows == 0)
 		rows = db_run(db, "INSERT INTO refused VALUES (%Q, %Q)", sale->item, id);
@@ -73,8 +71,7 @@ make_tables(const struct sale *sale)
 			  "PRIMARY KEY (item, slot))");
 	db_make(sale->db, "refused (item VARCHAR(64), id VARCHAR(64))");
 	db_make(sale->db, "offer (item VARCHAR(64) PRIMARY KEY, sold INTEGER)");
-	if (db_run(sale->db, "INSERT INTO offer VALUES (%Q, 0) ON CONFLICT (item) DO NOTHING",
-		   sale->item) >= 0)
+	if (db_insert(sale->db, "item", "offer VALUES (%Q, 0)", sale->item) >= 0)
 		return;
 	fprintf(stderr, "flash: %s\n", escrow_last_error());
 	exit(1);

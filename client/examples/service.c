@@ -13,7 +13,6 @@
 static void *db;
 static escrow_client *mq;
 static escrow_table *table;
-static escrow_txn *sent; /* by the handler, as undecided as its transaction */
 
 static void
 must(escrow_status status)
@@ -78,7 +77,6 @@ service_begin(escrow_business_fn fn, void *arg, const char *topic, const char *k
 int
 service_send(const char *topic, const char *key, const char *format, ...)
 {
-	escrow_half_opts o = ESCROW_HALF_OPTS_INIT;
 	escrow_message m;
 	char text[256];
 	va_list arguments;
@@ -86,34 +84,8 @@ service_send(const char *topic, const char *key, const char *format, ...)
 	va_start(arguments, format);
 	m = message(topic, key, text, format, arguments);
 	va_end(arguments);
-	o.db_id = escrow_table_db_id(table);
-	if (escrow_half_send(mq, &m, 1, &o, &sent) != ESCROW_OK)
-		return ESCROW_RETRY;
-	/* As escrow_table_begin() does; but here the transaction is open already. */
-	return db_fence(db, escrow_txn_gid(sent)) ? ESCROW_HANDLED : ESCROW_RETRY;
-}
-
-/* The store's own two, around which ours are. */
-static int (*store_commit)(escrow_store *store);
-static int (*store_rollback)(escrow_store *store);
-
-/* What has become of it is known here first.  When it is not told, the broker asks. */
-static int
-commit(escrow_store *store)
-{
-	int rc = store_commit(store);
-
-	if (rc == ESCROW_STORE_OK && sent != NULL)
-		(void)escrow_commit(&sent);
-	escrow_abandon(&sent);
-	return rc;
-}
-
-static int
-rollback(escrow_store *store)
-{
-	escrow_abandon(&sent);
-	return store_rollback(store);
+	return escrow_consumer_send(table, &m, 1, NULL) == ESCROW_OK ? ESCROW_HANDLED
+								     : ESCROW_RETRY;
 }
 
 int
@@ -124,16 +96,12 @@ service_run(const char *name, const char *topic, escrow_handle_fn handle, char *
 	int failed;
 
 	must(db_store(&store, db));
-	store_commit = store->commit;
-	store_rollback = store->rollback;
-	store->commit = commit;
-	store->rollback = rollback;
 	o.name = name;
 	o.topics = topic;
 	o.stores = &store;
 	o.handle = handle;
-	o.batch_max = 1;  /* one message, one transaction, one that is sent */
-	o.tries_max = -1; /* while the broker is away it waits */
+	o.batch_max = 1;  /* each message has a small transaction of its own ... */
+	o.tries_max = -1; /* ... and none is given up */
 	o.retry_max_ms = 1000;
 	failed = consume(&o, kafka);
 	escrow_store_free(store);

@@ -26,8 +26,8 @@ escrow_status service_begin(escrow_business_fn fn, void *arg, const char *topic,
 			    const char *format, ...) __attribute__((format(printf, 5, 6)));
 /* Handles the messages of TOPIC, by consume(). */
 int service_run(const char *name, const char *topic, escrow_handle_fn handle, char *const *kafka);
-/* In a handler, at most once, and last: a message that is sent exactly if the handler's
- * transaction commits.  Returns what the handler is to return. */
+/* In a handler: a message that is sent exactly if the handler's transaction commits.  Returns what
+ * the handler is to return. */
 int service_send(const char *topic, const char *key, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));
 void service_close(void);

@@ -4,7 +4,8 @@
  *      stock KAFKA DATABASE [PROPERTY=VALUE ...]       e.g. 127.0.0.1:9092 stock.db
  *
  * What order.c sold in its database is taken from the stock in this one, which may be of another
- * make: postgresql://localhost/stock.  Properties are librdkafka's.  SIGINT ends it.
+ * make: postgresql://localhost/stock, mysql:dbname=stock.  Properties are librdkafka's.  SIGINT
+ * ends it.
  */
 #include <signal.h>
 #include <stdio.h>

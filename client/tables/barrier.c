@@ -48,6 +48,18 @@ begin(escrow_fence *base, void *db, const unsigned char *gid, const unsigned cha
 }
 
 static escrow_fenced
+join(escrow_fence *base, void *db, const unsigned char *gid, const unsigned char *db_id)
+{
+	struct sql s;
+
+	sql_borrow(&s, ((struct barrier *)base)->sql.engine, db);
+	if (!sql_inside(&s))
+		return told(&s,
+			    sql_fail(&s, SQL_BAD, "no transaction is open that could be joined"));
+	return told(&s, fence_insert(&s, gid, db_id));
+}
+
+static escrow_fenced
 commit(escrow_fence *base, void *db)
 {
 	struct sql s;
@@ -149,7 +161,8 @@ barrier_open(escrow_table **ret_table, const struct sql_engine *engine, const ch
 				  .check = check,
 				  .sweep = sweep,
 				  .rekey = rekey,
-				  .free = drop };
+				  .free = drop,
+				  .join = join };
 	if (sql_open(&b->sql, engine, where, PATIENCE_MS) || fence_install(&b->sql, b->base.db_id))
 		escrow_set_last_error(b->sql.error);
 	else

@@ -8,6 +8,7 @@
 
 #include <pthread.h>
 #include <signal.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -319,42 +320,48 @@ escrow_table_db_id(const escrow_table *t)
 	return t->fence->db_id;
 }
 
-escrow_status
-escrow_table_begin(escrow_table *t, void *db, const unsigned char *gid)
+/* What the fence said of a transaction that was to be opened, or joined. */
+static escrow_status
+opened(escrow_table *t, escrow_fenced fenced)
 {
-	static const unsigned char none[ESCROW_GID_SIZE];
-
-	/* All of its transactions would be one. */
-	if (memcmp(gid, none, sizeof(none)) == 0)
-		return fail(ESCROW_E_ARG, "a gid of zeroes: RocketMQ has none, so that there is no "
-					  "fence");
-	enter(t, gid);
-	switch (t->fence->begin(t->fence, db, gid, t->fence->db_id)) {
+	switch (fenced) {
 	case ESCROW_FENCE_OPEN:
 		return ESCROW_OK;
 	case ESCROW_FENCE_SHUT:
-		leave(t, gid);
 		count(t, &t->stats.fenced, 1);
 		return fail(ESCROW_E_FENCED, "a check was answered ROLLBACK before it began");
 	case ESCROW_FENCE_DONE:
-		leave(t, gid);
 		return fail(ESCROW_E_DECIDED, "an earlier attempt has committed");
 	case ESCROW_FENCE_EXPIRED:
-		leave(t, gid);
 		count(t, &t->stats.fenced, 1);
 		return fail(ESCROW_E_EXPIRED,
 			    "it was half-sent longer ago than the fence remembers");
 	case ESCROW_FENCE_WRONG_DB:
-		leave(t, gid);
 		return fail(ESCROW_E_ARG,
 			    "this connection leads to another database than the table's");
 	case ESCROW_FENCE_FAILED:
 	case ESCROW_FENCE_LOST:
 		break;
 	}
-	leave(t, gid);
 	count(t, &t->stats.rolled_back, 1);
 	return ESCROW_E_DATABASE; /* the fence has said why */
+}
+
+escrow_status
+escrow_table_begin(escrow_table *t, void *db, const unsigned char *gid)
+{
+	static const unsigned char none[ESCROW_GID_SIZE];
+	escrow_status status;
+
+	/* All of its transactions would be one. */
+	if (memcmp(gid, none, sizeof(none)) == 0)
+		return fail(ESCROW_E_ARG, "a gid of zeroes: RocketMQ has none, so that there is no "
+					  "fence");
+	enter(t, gid);
+	status = opened(t, t->fence->begin(t->fence, db, gid, t->fence->db_id));
+	if (status != ESCROW_OK)
+		leave(t, gid);
+	return status;
 }
 
 escrow_status
@@ -443,13 +450,11 @@ local(escrow_table *t, void *db, escrow_txn **txn, escrow_business_fn fn, void *
 	return status;
 }
 
-escrow_status
-escrow_table_send(escrow_table *t, void *db, const escrow_message *messages, size_t n,
-		  const escrow_half_opts *opts, escrow_business_fn fn, void *arg)
+static escrow_status
+half_send(escrow_table *t, const escrow_message *messages, size_t n, const escrow_half_opts *opts,
+	  escrow_txn **ret_txn)
 {
 	escrow_half_opts half = ESCROW_HALF_OPTS_INIT;
-	escrow_txn *txn = NULL;
-	escrow_status status;
 
 	if (t->client == NULL)
 		return fail(ESCROW_E_ARG, "the table is not attached");
@@ -460,11 +465,45 @@ escrow_table_send(escrow_table *t, void *db, const escrow_message *messages, siz
 	half.struct_size = sizeof(half);
 	half.group = t->group;
 	half.db_id = t->fence->db_id;
-	status = escrow_half_send(t->client, messages, n, &half, &txn);
+	return escrow_half_send(t->client, messages, n, &half, ret_txn);
+}
+
+escrow_status
+escrow_table_send(escrow_table *t, void *db, const escrow_message *messages, size_t n,
+		  const escrow_half_opts *opts, escrow_business_fn fn, void *arg)
+{
+	escrow_txn *txn = NULL;
+	escrow_status status = half_send(t, messages, n, opts, &txn);
+
 	if (status != ESCROW_OK)
 		return status;
 	status = local(t, db, &txn, fn, arg);
 	escrow_abandon(&txn); /* where nothing was told: the check finds out */
+	return status;
+}
+
+/* ---- join ------------------------------------------------------------------------------------ */
+
+escrow_status
+escrow_table_join(escrow_table *t, void *db, const escrow_message *messages, size_t n,
+		  const escrow_half_opts *opts, escrow_txn **ret_txn)
+{
+	const unsigned char *gid;
+	escrow_txn *txn = NULL;
+	escrow_status status;
+
+	if (t->fence->struct_size < offsetof(escrow_fence, join) + sizeof(t->fence->join) ||
+	    t->fence->join == NULL)
+		return fail(ESCROW_E_UNSUPPORTED, "this fence cannot join a transaction");
+	status = half_send(t, messages, n, opts, &txn);
+	if (status != ESCROW_OK)
+		return status;
+	gid = escrow_txn_gid_bytes(txn);
+	status = opened(t, t->fence->join(t->fence, db, gid, t->fence->db_id));
+	if (status == ESCROW_OK)
+		*ret_txn = txn;
+	else /* Its row may be there and be committed all the same: the check goes by that. */
+		escrow_abandon(&txn);
 	return status;
 }
 

@@ -38,7 +38,8 @@ class Books:
 		self.of = of
 		self.is_file = isinstance(of, pathlib.Path)
 		# What the examples call it.
-		self.where = of if self.is_file else "postgresql:///postgres?host=%s&user=postgres" % of.dir
+		self.where = of if self.is_file else of.url if of.name == "mysql" else \
+			"postgresql:///postgres?host=%s&user=postgres" % of.dir
 
 	def rows(self, text):
 		if not self.is_file:
@@ -161,14 +162,14 @@ def arguments(doc, *programs, kills=8):
 	p = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
 	for name in ("daemon", "mockd", *programs):
 		p.add_argument("--" + name, required=True)
-	p.add_argument("--engine", choices=("sqlite", "postgres"), default="sqlite")
+	p.add_argument("--engine", choices=tuple(databases.ENGINES), default="sqlite")
 	p.add_argument("--kills", type=int, default=kills)
 	p.add_argument("--seed", type=int, default=1)
 	return p.parse_args()
 
 
 def main(name, topics, args, play):
-	"""PLAY(town, server) between here and the end; it returns a sentence.  SERVER is None, or PostgreSQL."""
+	"""PLAY(town, server) between here and the end; it returns a sentence.  SERVER is None, or one of databases.py."""
 	def visit(server):
 		with Town(args, name, topics) as town:
 			try:
@@ -182,7 +183,7 @@ def main(name, topics, args, play):
 	def attempt():
 		if args.engine == "sqlite":
 			return visit(None)
-		with databases.Postgres() as server:
+		with databases.ENGINES[args.engine]() as server:
 			return visit(server)
 
 	try:

@@ -3,6 +3,7 @@
  * committed.  Here broker and database are fakes that do as a row of a table says, and the test
  * reads what the broker was told; with real ones it is tests/transfer.
  */
+#include <stddef.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
@@ -139,6 +140,18 @@ f_begin(escrow_fence *f, void *db, const unsigned char *gid, const unsigned char
 	return begins;
 }
 
+static escrow_fenced joins;
+
+static escrow_fenced
+f_join(escrow_fence *f, void *db, const unsigned char *gid, const unsigned char *db_id)
+{
+	(void)db;
+	ck_assert_mem_eq(gid, the_txn.gid, 16);
+	ck_assert_mem_eq(db_id, f->db_id, 16);
+	escrow_set_last_error("of the database");
+	return joins;
+}
+
 static escrow_fenced
 f_commit(escrow_fence *f, void *db)
 {
@@ -206,7 +219,7 @@ setup(void)
 	checked = ESCROW_UNKNOWN;
 	checks = sweeps_badly = freed = local_rc = local_calls = 0;
 	fence = (escrow_fence){ sizeof(fence), { 9 },   f_begin, f_commit, f_rollback,
-				f_check,       f_sweep, f_rekey, f_free };
+				f_check,       f_sweep, f_rekey, f_free,   f_join };
 	ck_assert_int_eq(escrow_table_open(&table, &fence), ESCROW_OK);
 	ck_assert_int_eq(escrow_table_attach(table, client, "orders", &by_hand), ESCROW_OK);
 }
@@ -385,8 +398,48 @@ START_TEST(what_is_wrong_is_refused)
 }
 END_TEST
 
+START_TEST(who_joins_has_a_transaction_to_decide_or_none)
+{
+	static const struct {
+		escrow_fenced joins;
+		escrow_status status;
+	} rows[] = {
+		{ ESCROW_FENCE_OPEN, ESCROW_OK },
+		{ ESCROW_FENCE_SHUT, ESCROW_E_FENCED },
+		{ ESCROW_FENCE_DONE, ESCROW_E_DECIDED },
+		{ ESCROW_FENCE_EXPIRED, ESCROW_E_EXPIRED },
+		{ ESCROW_FENCE_WRONG_DB, ESCROW_E_ARG },
+		{ ESCROW_FENCE_FAILED, ESCROW_E_DATABASE },
+		{ ESCROW_FENCE_LOST, ESCROW_E_DATABASE },
+	};
+	escrow_message m = ESCROW_MESSAGE_INIT;
+	escrow_txn *txn;
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		joins = rows[i].joins;
+		heard[0] = '\0';
+		txn = NULL;
+		ck_assert_int_eq(escrow_table_join(table, NULL, &m, 1, NULL, &txn), rows[i].status);
+		ck_assert_ptr_eq(txn, rows[i].status == ESCROW_OK ? &the_txn : NULL);
+		/* The row may be there and commit all the same: so it is the check's. */
+		ck_assert_str_eq(heard, rows[i].status == ESCROW_OK ? "" : "nothing");
+		ck_assert_mem_eq(half_opts.db_id, fence.db_id, 16);
+		ck_assert_str_eq(half_opts.group, "orders");
+	}
+	half_status = ESCROW_E_UNREACHABLE;
+	ck_assert_int_eq(escrow_table_join(table, NULL, &m, 1, NULL, &txn), ESCROW_E_UNREACHABLE);
+	/* A fence of somebody who was built before there was such a thing. */
+	half_status = ESCROW_OK;
+	fence.struct_size = offsetof(escrow_fence, join);
+	ck_assert_int_eq(escrow_table_join(table, NULL, &m, 1, NULL, &txn), ESCROW_E_UNSUPPORTED);
+	fence.struct_size = sizeof(fence);
+	fence.join = NULL;
+	ck_assert_int_eq(escrow_table_join(table, NULL, &m, 1, NULL, &txn), ESCROW_E_UNSUPPORTED);
+}
+END_TEST
+
 UNIT_WITH("table", setup, teardown, the_broker_hears_what_is_certain_and_nothing_else,
 	  without_a_half_send_nothing_runs, a_half_send_names_group_and_database,
 	  a_decision_that_does_not_arrive_costs_nothing_and_a_contradiction_is_heard,
 	  checks_are_asked_of_the_database_and_counted, cleaning_stays_behind_the_grace,
-	  what_is_wrong_is_refused);
+	  what_is_wrong_is_refused, who_joins_has_a_transaction_to_decide_or_none);

@@ -12,6 +12,7 @@
 #include <librdkafka/rdkafka_mock.h>
 
 #include "escrow/escrow_consumer.h"
+#include "escrow/escrow_table.h"
 #include "script.h"
 #include "unit.h"
 
@@ -408,6 +409,124 @@ START_TEST(what_is_too_large_for_a_dead_letter_goes_without_its_value)
 }
 END_TEST
 
+/* ---- a handler that sends ---------------------------------------------------------------- */
+
+static struct script *broker;
+static escrow_client *client;
+static escrow_table *table;
+static int attempts, joins;
+static escrow_fenced join_says;
+
+/* The first one is lost; the last ends the consumer. */
+static int
+commit(escrow_store *s)
+{
+	(void)s;
+	if (attempts == 1)
+		return ESCROW_STORE_LOST;
+	escrow_consumer_stop(c);
+	return 0;
+}
+
+static escrow_fenced
+join(escrow_fence *f, void *db, const unsigned char *gid, const unsigned char *db_id)
+{
+	(void)f;
+	(void)gid;
+	(void)db_id;
+	ck_assert_ptr_eq(db, &store);
+	joins++;
+	escrow_set_last_error("of the join");
+	return join_says;
+}
+
+static void
+keep(escrow_fence *f)
+{
+	(void)f;
+}
+
+static escrow_status
+send_one(void)
+{
+	escrow_message m = ESCROW_MESSAGE_INIT;
+
+	m.topic = "next";
+	return escrow_consumer_send(table, &m, 1, NULL);
+}
+
+/* Sends two, and always says that all is well. */
+static int
+handle_and_send(const rd_kafka_message_t *m, void *db, void *arg)
+{
+	escrow_status first, second;
+
+	(void)m;
+	(void)db;
+	(void)arg;
+	attempts++;
+	atomic_store(&broker->half_code, attempts == 2 ? WIRE_MESSAGE_ILLEGAL : WIRE_SUCCESS);
+	atomic_store(&broker->mute, attempts == 3);
+	join_says = attempts == 4 ? ESCROW_FENCE_SHUT : ESCROW_FENCE_OPEN;
+	first = send_one();
+	second = send_one();
+	ck_assert_int_eq(first, attempts == 2   ? ESCROW_E_REFUSED
+				: attempts == 3 ? ESCROW_E_TIMEOUT
+				: attempts == 4 ? ESCROW_E_FENCED
+						: ESCROW_OK);
+	ck_assert_int_eq(second, first);
+	/* Nobody is told before the database has committed. */
+	ck_assert_int_eq(atomic_load(&broker->ends), 0);
+	return ESCROW_HANDLED;
+}
+
+/*
+ * Would lose: what a handler says without what it did, or the other way round; and, while the
+ * broker is away, a message to the dead letters that has done nothing wrong.
+ */
+START_TEST(what_a_handler_sends_goes_with_its_transaction)
+{
+	escrow_consumer_stats stats = { .struct_size = sizeof(stats) };
+	escrow_table_opts by_hand = { sizeof(by_hand), 1000, 0 };
+	escrow_fence fence = { .struct_size = sizeof(fence), .free = keep, .join = join };
+	char bootstrap[64];
+	rd_kafka_t *rk = start_kafka(bootstrap);
+
+	broker = calloc(1, sizeof(*broker));
+	script_start(broker);
+	ck_assert_int_eq(escrow_open(&client, script_url(broker, "&timeout.ms=300")), ESCROW_OK);
+	ck_assert_int_eq(escrow_table_open(&table, &fence), ESCROW_OK);
+	ck_assert_int_eq(escrow_table_attach(table, client, NULL, &by_hand), ESCROW_OK);
+	ck_assert_int_eq(send_one(), ESCROW_E_ARG); /* where there is no handler */
+	feed(rk, 1, 1);
+	store.commit = commit;
+	o.tries_max = 2;
+	o.retry_ms = 1;
+	o.handle = handle_and_send;
+	ck_assert_int_eq(escrow_consumer_open(&c, &o), ESCROW_OK);
+	ck_assert_int_eq(escrow_consumer_run(c), ESCROW_OK);
+	/* Lost in COMMIT; refused for good; unanswered; a check was faster; it goes. */
+	ck_assert_int_eq(attempts, 5);
+	ck_assert_int_eq(joins, 2 + 0 + 0 + 1 + 2);
+	ck_assert_int_eq(escrow_flush(client, 5000), ESCROW_OK);
+	ck_assert_int_eq(atomic_load(&broker->ends), 2);
+	ck_assert_int_eq(broker->end.decision, WIRE_COMMIT);
+	escrow_consumer_get_stats(c, &stats);
+	ck_assert_uint_eq(stats.handled, 1);
+	ck_assert_uint_eq(stats.sent, 2);
+	ck_assert_uint_eq(stats.database_errors, 1);
+	ck_assert_uint_eq(stats.failures, 1);
+	ck_assert_uint_eq(stats.send_errors, 2);
+	ck_assert_uint_eq(stats.dead, 0);
+	escrow_consumer_close(c);
+	escrow_table_close(table);
+	ck_assert_int_eq(escrow_close(client, 5000), ESCROW_OK);
+	script_stop(broker);
+	free(broker);
+	rd_kafka_destroy(rk);
+}
+END_TEST
+
 START_TEST(a_long_group_goes_with_a_name)
 {
 	kafka[1] = "group.id=a group whose name is longer than thirty-two bytes";
@@ -426,4 +545,4 @@ UNIT_WITH("consumer", setup, NULL, the_defaults_are_enough,
 	  the_brokers_say_what_may_be_forgotten,
 	  partitions_are_given_back_by_a_protocol_that_is_not_said,
 	  what_is_too_large_for_a_dead_letter_goes_without_its_value,
-	  a_long_group_goes_with_a_name);
+	  what_a_handler_sends_goes_with_its_transaction, a_long_group_goes_with_a_name);

@@ -187,6 +187,8 @@ typedef struct escrow_consumer_stats {
 	uint64_t queued;        /* messages fetched and not done, now                           */
 	uint64_t partitions;    /* assigned, now                                                */
 	uint64_t waiting;       /* of them held up by a failure, now                            */
+	uint64_t sent;          /* by escrow_consumer_send(), in transactions that committed    */
+	uint64_t send_errors;   /* transactions that rolled back because it could not           */
 } escrow_consumer_stats;
 
 typedef struct escrow_consumer_opts {
@@ -247,6 +249,26 @@ typedef struct escrow_consumer_opts {
  * all its headers, it is applied like any other message that never was: to its topic, whichever
  * partition it comes to, for by seq it is recognised by where it came from.
  */
+
+/* ---- to send from a handler ----------------------------------------------------------------- */
+
+struct escrow_table; /* <escrow/escrow_table.h> */
+/*
+ * In a handler: half-sends, and publishes exactly if the transaction commits in which the handler
+ * runs.  What was heard, what was done and what is said are then one: killed before COMMIT, the
+ * message comes again and what was half-sent is rolled back; killed behind it, the check finds the
+ * row.  As often as need be.  TABLE is attached to a client, and of the store's database.
+ *
+ * OK: it goes with the transaction.  After anything else that is rolled back, whatever the
+ * handler returns.  When the broker cannot be reached, or refuses for now, that is waited for as an
+ * outage of the database is; what it refuses for good is a failure of the handler.  ARG: not in a
+ * handler; else as escrow_table_join().
+ */
+ESCROW_API escrow_status escrow_consumer_send(struct escrow_table *table,
+		const escrow_message *messages, size_t count,
+		const escrow_half_opts *opts) ESCROW_MUSTUSE;
+
+/* ---- open, run, close ----------------------------------------------------------------------- */
 
 typedef struct escrow_consumer escrow_consumer;
 

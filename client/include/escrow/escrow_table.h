@@ -126,6 +126,32 @@ ESCROW_API escrow_status escrow_table_send(escrow_table *table, void *db,
 		const escrow_message *messages, size_t count, const escrow_half_opts *opts,
 		escrow_business_fn fn, void *arg) ESCROW_MUSTUSE;
 
+/* ---- join: in a transaction that is open already --------------------------------------------- */
+
+/*
+ * Half-sends, and puts the row of the fence into the transaction that is open on DB, so that the
+ * messages are published exactly if that commits.  As often as need be in one transaction, and
+ * anywhere in it.  It is READ COMMITTED (SQLite: IMMEDIATE; nobody writes while it half-sends).
+ * In the handler of a consumer escrow_consumer_send() does all of this.
+ *
+ *      BEGIN, your SQL
+ *      escrow_table_join(table, db, &message, 1, NULL, &txn)       for each
+ *      COMMIT
+ *      done:                                escrow_commit(&txn), or escrow_decide_async()
+ *      rolled back, and that is certain:    escrow_rollback(&txn)
+ *      nobody knows:                        escrow_abandon(&txn): the check finds out
+ *
+ * OK: the row is in the transaction, and *RET_TXN is to be ended behind it.  After anything else
+ * roll back; then the check does, too.  As escrow_table_send(), and
+ *
+ *   DATABASE     also when no transaction is open on DB
+ *   DECIDED      opts->id has committed, with an earlier transaction
+ *   UNSUPPORTED  also a fence without join()
+ */
+ESCROW_API escrow_status escrow_table_join(escrow_table *table, void *db,
+		const escrow_message *messages, size_t count, const escrow_half_opts *opts,
+		escrow_txn **ret_txn) ESCROW_MUSTUSE;
+
 /* ---- the same in steps, for who half-sends in other ways ------------------------------------ */
 
 /* ESCROW_DB_ID_SIZE bytes for escrow_half_opts.db_id.  Lives as long as the table. */
@@ -189,9 +215,9 @@ typedef enum escrow_fenced {
 } escrow_fenced;
 
 /*
- * What a table needs of a database; the ready ones fill in one of these.  begin(), commit()
- * and rollback() run on the user's connection, in any thread; the others on the fence's own, one
- * at a time.  Each sets escrow_set_last_error() when it fails.
+ * What a table needs of a database; the ready ones fill in one of these.  begin(), commit(),
+ * rollback() and join() run on the user's connection, in any thread; the others on the fence's
+ * own, one at a time.  Each sets escrow_set_last_error() when it fails.
  *
  * begin(), after BEGIN: insert (gid, 1), and only then read db_id and low; check(): insert (gid,
  * 2), then read both, and answer ROLLBACK only after its own COMMIT; sweep(): the watermark
@@ -213,6 +239,10 @@ struct escrow_fence {
 		     unsigned char ret_low[ESCROW_GID_SIZE], uint64_t *ret_rows);
 	int (*rekey)(escrow_fence *fence); /* and sets db_id.  0, or -1 */
 	void (*free)(escrow_fence *fence);
+	/* As begin(), but inside the transaction that is open on DB, and rolls nothing back.
+	 * FAILED when there is none.  May be NULL, or missing by struct_size. */
+	escrow_fenced (*join)(escrow_fence *fence, void *db, const unsigned char *gid,
+			      const unsigned char *db_id);
 };
 
 /* Takes FENCE when it returns OK.  NOMEM. */
