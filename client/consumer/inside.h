@@ -24,6 +24,7 @@
 #define DATABASE_MAX_MS  5000      /* ... up to this                                            */
 #define OFFSETS_MS       200       /* how often offsets are committed                           */
 #define FORGET_MS        3600000   /* how often the tables are cleaned                          */
+#define FORGET_PAUSE_MS  20        /* between two pieces of that                                */
 #define ASK_MS           2000      /* how long a daemon is asked what it may publish             */
 #define ESCROWS_MAX      64        /* daemons                                                   */
 #define REASON           512
@@ -56,7 +57,10 @@ struct worker {
 	rd_kafka_message_t **batch;
 	int64_t database_due_ms; /* the database or the broker failed: nothing before */
 	int32_t database_ms;
-	int64_t forget_ms;
+	int64_t forget_ms;        /* when to clean the tables, or to go on with that */
+	bool forgets;             /* there is more, below: */
+	unsigned char forget_low[ESCROW_GID_SIZE];
+	int64_t forget_seen_ms;
 	escrow_txn **sent; /* by handlers, within the transaction that runs */
 	size_t sent_count, sent_room;
 	bool handles;              /* a handler runs */

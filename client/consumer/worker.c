@@ -443,25 +443,29 @@ horizon(struct worker *w, int64_t now_ms, int64_t before_ms, unsigned char low[E
 	return 0;
 }
 
-/* Without the lock: deletes what need not be remembered any more. */
-static void
+/* Without the lock: deletes of what need not be remembered any more; when to go on with that. */
+static int64_t
 forget(struct worker *w)
 {
 	struct escrow_consumer *c = w->consumer;
 	int64_t now_ms = consumer_now_ms(CLOCK_REALTIME);
-	int64_t before_ms = now_ms - c->opts.remember_ms;
-	unsigned char low[ESCROW_GID_SIZE];
-	bool told;
-	int err = horizon(w, now_ms, before_ms, low, &told);
+	bool told = true;
+	int err = 0;
 
+	if (!w->forgets) {
+		w->forget_seen_ms = now_ms - c->opts.remember_ms;
+		err = horizon(w, now_ms, w->forget_seen_ms, w->forget_low, &told);
+	}
 	if (!err)
-		err = w->store->forget(w->store, c->name, low, before_ms);
-	if (err)
+		err = w->store->forget(w->store, c->name, w->forget_low, w->forget_seen_ms);
+	w->forgets = err > 0;
+	if (err < 0)
 		consumer_log(c, ESCROW_LOG_WARN, "the tables were not cleaned: %s",
 			     w->store->error(w->store));
 	pthread_mutex_lock(&c->lock);
-	c->stats.forget_errors += err != 0 || !told;
+	c->stats.forget_errors += err < 0 || !told;
 	pthread_mutex_unlock(&c->lock);
+	return consumer_now_ms(CLOCK_MONOTONIC) + (w->forgets ? FORGET_PAUSE_MS : FORGET_MS);
 }
 
 void *
@@ -469,6 +473,7 @@ worker_main(void *arg)
 {
 	struct worker *w = arg;
 	struct escrow_consumer *c = w->consumer;
+	bool cleans = w == c->workers && c->opts.remember_ms >= 0;
 	int64_t now_ms, due_ms;
 	struct timespec until;
 	struct part *p;
@@ -477,18 +482,18 @@ worker_main(void *arg)
 	pthread_mutex_lock(&c->lock);
 	while (!atomic_load(&c->stop)) {
 		now_ms = consumer_now_ms(CLOCK_MONOTONIC);
-		if (w == c->workers && c->opts.remember_ms >= 0 && now_ms >= w->forget_ms) {
-			w->forget_ms = now_ms + FORGET_MS;
+		if (cleans && now_ms >= w->forget_ms) {
 			pthread_mutex_unlock(&c->lock);
-			forget(w);
+			w->forget_ms = forget(w);
 			pthread_mutex_lock(&c->lock);
-			continue;
 		}
 		p = next(w, now_ms, &due_ms);
 		if (p != NULL) {
 			work(w, p);
 			continue;
 		}
+		if (cleans && w->forget_ms < due_ms)
+			due_ms = w->forget_ms;
 		if (due_ms == INT64_MAX) {
 			pthread_cond_wait(&c->work, &c->lock);
 			continue;

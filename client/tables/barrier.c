@@ -10,6 +10,8 @@
 
 /* How long a check waits for a local transaction to end before it says UNKNOWN. */
 #define PATIENCE_MS 1000
+/* Deletions of one sweep(): a check may have to wait for so many. */
+#define SWEEP_CHUNKS 8
 
 _Static_assert(ESCROW_FENCE_OPEN == (int)FENCE_OPEN && ESCROW_FENCE_SHUT == (int)FENCE_SHUT &&
 		       ESCROW_FENCE_DONE == (int)FENCE_DONE &&
@@ -122,7 +124,7 @@ sweep(escrow_fence *base, const unsigned char *oldest, const unsigned char *hori
 	struct barrier *b = (struct barrier *)base;
 	struct fence_swept swept;
 
-	if (ready(b) || fence_sweep(&b->sql, oldest, horizon, &swept))
+	if (ready(b) || fence_sweep(&b->sql, oldest, horizon, SWEEP_CHUNKS, &swept))
 		return failed(b);
 	memcpy(ret_low, swept.low, ESCROW_GID_SIZE);
 	*ret_rows = (uint64_t)swept.rows;

@@ -164,14 +164,29 @@ dedup_mark(struct sql *s, struct dedup_consumer consumer, const uint8_t oldest[1
 	return err;
 }
 
+/* Deletes until there is nothing, or *CHUNKS are used up. */
+static int
+delete_some(struct sql *s, enum sql_statement what, const struct sql_value in[2], int *chunks,
+	    int64_t *rows)
+{
+	struct sql_row row = { .changed = 1 };
+	int err = SQL_OK;
+
+	while (!err && row.changed > 0 && (*chunks)-- > 0) {
+		err = sql_alone(s, what, in, 2, &row);
+		if (!err)
+			*rows += row.changed;
+	}
+	return err;
+}
+
 int
 dedup_forget(struct sql *s, struct dedup_consumer consumer, const uint8_t low[16], int64_t seen_ms,
-	     int64_t *ret_rows)
+	     int chunks, int64_t *ret_rows)
 {
 	static const uint8_t zero[16];
 	const struct sql_value name = sql_bytes(consumer.name, consumer.name_bytes);
 	const struct sql_value at = sql_bytes(low, 16);
-	struct sql_row row;
 	int64_t rows = 0;
 	int err;
 
@@ -181,22 +196,15 @@ dedup_forget(struct sql *s, struct dedup_consumer consumer, const uint8_t low[16
 	if (!err)
 		err = sql_alone(s, SQL_LOW_RAISE, (const struct sql_value[]){ at, name, at }, 3,
 				NULL);
-	do {
-		if (!err)
-			err = sql_alone(s, SQL_DEDUP_SWEEP, (const struct sql_value[]){ name, at },
-					2, &row);
-		if (!err)
-			rows += row.changed;
-	} while (!err && row.changed > 0);
-	do {
-		if (!err)
-			err = sql_alone(s, SQL_DEDUP_EXPIRE,
-					(const struct sql_value[]){ name, sql_number(seen_ms) }, 2,
-					&row);
-		if (!err)
-			rows += row.changed;
-	} while (!err && row.changed > 0);
 	if (!err)
-		*ret_rows = rows;
-	return err;
+		err = delete_some(s, SQL_DEDUP_SWEEP, (const struct sql_value[]){ name, at },
+				  &chunks, &rows);
+	if (!err)
+		err = delete_some(s, SQL_DEDUP_EXPIRE,
+				  (const struct sql_value[]){ name, sql_number(seen_ms) }, &chunks,
+				  &rows);
+	if (err)
+		return err;
+	*ret_rows = rows;
+	return chunks < 0 ? DEDUP_MORE : SQL_OK;
 }

@@ -78,9 +78,11 @@ int dedup_mark(struct sql *s, struct dedup_consumer consumer, const uint8_t olde
 /*
  * Raises the watermark of CONSUMER to LOW, a gid, and deletes what is below; and foreign ids
  * that came before SEEN_MS.  LOW may be a gid T only when no copy of a message begun before T
- * can still arrive.  Each thousand rows are a transaction.  *RET_ROWS: deleted.
+ * can still arrive.  Each thousand rows are a transaction, of which there are at most CHUNKS: then
+ * DEDUP_MORE, for messages wait for this connection.  *RET_ROWS: deleted.
  */
+#define DEDUP_MORE 1
 int dedup_forget(struct sql *s, struct dedup_consumer consumer, const uint8_t low[16],
-		 int64_t seen_ms, int64_t *ret_rows) SQL_MUSTUSE;
+		 int64_t seen_ms, int chunks, int64_t *ret_rows) SQL_MUSTUSE;
 
 #endif /* TABLES_DEDUP_H */

@@ -216,7 +216,7 @@ fence_gid_at(int64_t ms, uint8_t ret_gid[FENCE_ID])
 
 /* As the only cleaner. */
 static int
-sweep(struct sql *s, const uint8_t *low, struct fence_swept *ret)
+sweep(struct sql *s, const uint8_t *low, int chunks, struct fence_swept *ret)
 {
 	struct sql_value at = sql_bytes(low, FENCE_ID);
 	uint8_t db_id[FENCE_ID];
@@ -234,7 +234,7 @@ sweep(struct sql *s, const uint8_t *low, struct fence_swept *ret)
 			err = sql_alone(s, SQL_FENCE_SWEEP, &at, 1, &row);
 		if (!err)
 			ret->rows += row.changed;
-	} while (!err && row.changed > 0);
+	} while (!err && row.changed > 0 && --chunks > 0);
 	return err;
 }
 
@@ -250,7 +250,7 @@ step_down(struct sql *s, const struct sql_value *id)
 
 int
 fence_sweep(struct sql *s, const uint8_t oldest[FENCE_ID], const uint8_t horizon[FENCE_ID],
-	    struct fence_swept *ret)
+	    int chunks, struct fence_swept *ret)
 {
 	const uint8_t *low = memcmp(oldest, horizon, FENCE_ID) < 0 ? oldest : horizon;
 	struct fence_swept swept = { 0 };
@@ -265,7 +265,7 @@ fence_sweep(struct sql *s, const uint8_t oldest[FENCE_ID], const uint8_t horizon
 		return err;
 	swept.leader = row.found && row.column[0].number == 1;
 	if (swept.leader) {
-		err = sweep(s, low, &swept);
+		err = sweep(s, low, chunks, &swept);
 		step_down(s, &id);
 	}
 	if (!err)

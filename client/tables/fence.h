@@ -83,11 +83,12 @@ struct fence_swept {
 
 /*
  * Raises the watermark to the smaller of OLDEST, the broker's oldest undecided gid of this
- * database, and HORIZON, fence_gid_at(now - grace); then deletes what is below.  GRACE is at
- * least the longest local transaction and the difference of clocks.
+ * database, and HORIZON, fence_gid_at(now - grace); then deletes what is below, at most CHUNKS
+ * times a thousand rows: who waits for this connection shall not wait for all of them.  GRACE is
+ * at least the longest local transaction and the difference of clocks.
  */
 int fence_sweep(struct sql *s, const uint8_t oldest[FENCE_ID], const uint8_t horizon[FENCE_ID],
-		struct fence_swept *ret) SQL_MUSTUSE;
+		int chunks, struct fence_swept *ret) SQL_MUSTUSE;
 
 /* The oldest row's gid (all zero: the table is empty) and the watermark, for metrics. */
 int fence_stats(struct sql *s, uint8_t ret_oldest[FENCE_ID], uint8_t ret_low[FENCE_ID]) SQL_MUSTUSE;

@@ -18,6 +18,9 @@ _Static_assert(ESCROW_STORE_AGAIN == (int)SQL_AGAIN && ESCROW_STORE_LOST == (int
 		       ESCROW_STORE_BAD == (int)SQL_BAD && ESCROW_STORE_UNDONE == (int)SQL_UNDONE,
 	       "results");
 
+/* Deletions of one forget(): messages wait for so many. */
+#define FORGET_CHUNKS 8
+
 struct store {
 	escrow_store base;
 	struct sql sql;
@@ -86,7 +89,7 @@ forget(escrow_store *base, const char *consumer, const unsigned char low[16], in
 
 	return noted(base,
 		     dedup_forget(of(base), (struct dedup_consumer){ consumer, strlen(consumer) },
-				  low, seen_ms, &rows));
+				  low, seen_ms, FORGET_CHUNKS, &rows));
 }
 
 static int

@@ -34,7 +34,8 @@ struct escrow_table {
 	int stop;
 	pthread_cond_t wake;
 
-	pthread_mutex_t own; /* the fence's own connection */
+	pthread_mutex_t turn; /* held while waiting for the next: who cleans on cannot overtake */
+	pthread_mutex_t own;  /* the fence's own connection */
 	pthread_t cleaner;
 	int has_cleaner;
 };
@@ -100,6 +101,14 @@ is_running(escrow_table *t, const unsigned char *gid)
 
 /* ---- checks ---------------------------------------------------------------------------------- */
 
+static void
+take_own(escrow_table *t)
+{
+	pthread_mutex_lock(&t->turn);
+	pthread_mutex_lock(&t->own);
+	pthread_mutex_unlock(&t->turn);
+}
+
 /* On the fence's own connection. */
 static escrow_decision
 ask(escrow_table *t, const unsigned char *gid, const unsigned char *db_id, char remark[256])
@@ -107,7 +116,7 @@ ask(escrow_table *t, const unsigned char *gid, const unsigned char *db_id, char 
 	escrow_decision decision;
 	const char *why = "";
 
-	pthread_mutex_lock(&t->own);
+	take_own(t);
 	decision = t->fence->check(t->fence, gid, db_id, &why);
 	(void)snprintf(remark, 256, "%s", why); /* cut, if too long */
 	pthread_mutex_unlock(&t->own);
@@ -157,14 +166,35 @@ ms_of(const unsigned char gid[ESCROW_GID_SIZE])
 	return ms;
 }
 
+/* Some of the rows; *RET_MORE: there may be others. */
+static escrow_status
+sweep_some(escrow_table *t, const unsigned char *oldest, const unsigned char *horizon,
+	   int *ret_more)
+{
+	unsigned char low[ESCROW_GID_SIZE];
+	uint64_t rows = 0;
+	int err;
+
+	take_own(t);
+	err = t->fence->sweep(t->fence, oldest, horizon, low, &rows);
+	pthread_mutex_unlock(&t->own);
+	if (err)
+		return ESCROW_E_DATABASE;
+	pthread_mutex_lock(&t->lock);
+	t->stats.cleaned += rows;
+	t->stats.low_ms = ms_of(low);
+	*ret_more = rows > 0 && !t->stop;
+	pthread_mutex_unlock(&t->lock);
+	return ESCROW_OK;
+}
+
 escrow_status
 escrow_table_clean(escrow_table *t)
 {
-	unsigned char oldest[ESCROW_GID_SIZE], horizon[ESCROW_GID_SIZE], low[ESCROW_GID_SIZE];
+	unsigned char oldest[ESCROW_GID_SIZE], horizon[ESCROW_GID_SIZE];
 	escrow_status status;
 	struct timespec now;
-	uint64_t rows = 0;
-	int err;
+	int more = 1;
 
 	if (t->client == NULL)
 		return fail(ESCROW_E_ARG, "the table is not attached");
@@ -173,16 +203,9 @@ escrow_table_clean(escrow_table *t)
 		return status;
 	clock_gettime(CLOCK_REALTIME, &now);
 	gid_at(now.tv_sec * INT64_C(1000) + now.tv_nsec / 1000000 - t->opts.grace_ms, horizon);
-	pthread_mutex_lock(&t->own);
-	err = t->fence->sweep(t->fence, oldest, horizon, low, &rows);
-	pthread_mutex_unlock(&t->own);
-	if (err)
-		return ESCROW_E_DATABASE;
-	pthread_mutex_lock(&t->lock);
-	t->stats.cleaned += rows;
-	t->stats.low_ms = ms_of(low);
-	pthread_mutex_unlock(&t->lock);
-	return ESCROW_OK;
+	while (status == ESCROW_OK && more)
+		status = sweep_some(t, oldest, horizon, &more);
+	return status;
 }
 
 static void *
@@ -223,6 +246,7 @@ escrow_table_open(escrow_table **ret_table, escrow_fence *fence)
 		return fail(ESCROW_E_NOMEM, "out of memory");
 	t->fence = fence;
 	pthread_mutex_init(&t->lock, NULL);
+	pthread_mutex_init(&t->turn, NULL);
 	pthread_mutex_init(&t->own, NULL);
 	pthread_condattr_init(&monotonic);
 	pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
@@ -306,6 +330,7 @@ escrow_table_close(escrow_table *t)
 	}
 	t->fence->free(t->fence);
 	pthread_cond_destroy(&t->wake);
+	pthread_mutex_destroy(&t->turn);
 	pthread_mutex_destroy(&t->own);
 	pthread_mutex_destroy(&t->lock);
 	free(t->group);
@@ -529,7 +554,7 @@ escrow_table_rekey(escrow_table *t)
 
 	if (t->client != NULL)
 		return fail(ESCROW_E_ARG, "the table is attached: its db_id is in use");
-	pthread_mutex_lock(&t->own);
+	take_own(t);
 	err = t->fence->rekey(t->fence);
 	pthread_mutex_unlock(&t->own);
 	return err ? ESCROW_E_DATABASE : ESCROW_OK;

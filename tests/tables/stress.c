@@ -351,7 +351,7 @@ cleaner(void)
 
 			if (!sql_alone(&s, SQL_FENCE_SWEEP, &at, 1, &row))
 				atomic_fetch_add(&board->swept, (int)row.changed);
-		} else if (!fence_sweep(&s, oldest, never, &swept)) {
+		} else if (!fence_sweep(&s, oldest, never, 100, &swept)) {
 			atomic_fetch_add(&board->swept, (int)swept.rows);
 		}
 		kill_in(0);

@@ -106,8 +106,12 @@ START_TEST(below_the_watermark_nobody_knows)
 	}
 	ck_assert_int_eq(ours(billing, 1000, 0), DEDUP_NEW);
 	fence_gid_at(3200, low);
-	ck_assert_int_eq(dedup_forget(&a, shipping, low, 0, &rows), SQL_OK);
-	ck_assert_int_eq(rows, 2200);
+	/* Not all at once: messages wait.  The watermark counts from the first piece on. */
+	ck_assert_int_eq(dedup_forget(&a, shipping, low, 0, 1, &rows), DEDUP_MORE);
+	ck_assert_int_eq(rows, 1000);
+	ck_assert_int_eq(ours(shipping, 3199, 0), DEDUP_OLD);
+	ck_assert_int_eq(dedup_forget(&a, shipping, low, 0, 100, &rows), SQL_OK);
+	ck_assert_int_eq(rows, 1200);
 	ck_assert_int_eq(ours(shipping, 1000, 0), DEDUP_OLD);
 	ck_assert_int_eq(ours(shipping, 3199, 0), DEDUP_OLD);
 	ck_assert_int_eq(ours(shipping, 3200, 0), DEDUP_SEEN);
@@ -115,7 +119,7 @@ START_TEST(below_the_watermark_nobody_knows)
 	ck_assert_int_eq(ours(billing, 1000, 0), DEDUP_SEEN);
 	/* It never falls. */
 	fence_gid_at(10, low);
-	ck_assert_int_eq(dedup_forget(&a, shipping, low, 0, &rows), SQL_OK);
+	ck_assert_int_eq(dedup_forget(&a, shipping, low, 0, 100, &rows), SQL_OK);
 	ck_assert_int_eq(ours(shipping, 3199, 0), DEDUP_OLD);
 }
 END_TEST
@@ -132,7 +136,7 @@ START_TEST(foreign_ids_are_bytes_and_expire_by_when_they_came)
 	ck_assert_int_eq(foreign("ce_id:abc ", 2000), DEDUP_NEW);
 	ck_assert_int_eq(foreign("id:abc", 2000), DEDUP_NEW);
 	fence_gid_at(INT64_C(1) << 46, low);
-	ck_assert_int_eq(dedup_forget(&a, shipping, low, 1500, &rows), SQL_OK);
+	ck_assert_int_eq(dedup_forget(&a, shipping, low, 1500, 100, &rows), SQL_OK);
 	ck_assert_int_eq(rows, 1);
 	ck_assert_int_eq(foreign("ce_id:abc", 3000), DEDUP_NEW);
 	ck_assert_int_eq(foreign("ce_id:ABC", 3000), DEDUP_SEEN);
@@ -163,7 +167,7 @@ START_TEST(a_mark_counts_when_what_kafka_had_then_is_gone)
 	/* Marks are no messages, are deleted with the foreign ids, and leave the last. */
 	ck_assert_int_eq(ours(shipping, 500, 0), DEDUP_NEW);
 	ck_assert_int_eq(ours(shipping, 2500, 0), DEDUP_NEW);
-	ck_assert_int_eq(dedup_forget(&a, shipping, marks[1], 301, &rows), SQL_OK);
+	ck_assert_int_eq(dedup_forget(&a, shipping, marks[1], 301, 100, &rows), SQL_OK);
 	ck_assert_int_eq(rows, 3);
 	ck_assert_int_eq(ours(shipping, 500, 0), DEDUP_OLD);
 	ck_assert_int_eq(ours(shipping, 2500, 0), DEDUP_SEEN);

@@ -128,7 +128,8 @@ struct escrow_store {
 	int (*commit)(escrow_store *store);
 	int (*rollback)(escrow_store *store);
 	/* Forgets messages begun before the gid LOW, and foreign ids that came before SEEN_MS;
-	 * raises the watermark first.  Outside of a transaction. */
+	 * raises the watermark first.  Not all at once, for messages wait meanwhile: above 0 says
+	 * that there is more, and it is called again.  Outside of a transaction. */
 	int (*forget)(escrow_store *store, const char *consumer, const unsigned char low[16],
 		      int64_t seen_ms);
 	/* Of the last call that failed; lives until the next. */

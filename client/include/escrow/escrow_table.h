@@ -234,7 +234,8 @@ struct escrow_fence {
 	/* *RET_REMARK lives until the next call. */
 	escrow_decision (*check)(escrow_fence *fence, const unsigned char *gid,
 				 const unsigned char *db_id, const char **ret_remark);
-	/* To the smaller of the two gids.  0, or -1. */
+	/* To the smaller of the two gids.  Again while it deletes rows, of which it need not delete
+	 * all at once: checks wait for it.  0, or -1. */
 	int (*sweep)(escrow_fence *fence, const unsigned char *oldest, const unsigned char *horizon,
 		     unsigned char ret_low[ESCROW_GID_SIZE], uint64_t *ret_rows);
 	int (*rekey)(escrow_fence *fence); /* and sets db_id.  0, or -1 */
