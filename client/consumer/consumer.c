@@ -52,6 +52,38 @@ fail(escrow_status status, const char *format, ...)
 
 /* ---- run --------------------------------------------------------------------------------- */
 
+static bool
+has_room(const struct part *p)
+{
+	return p->count < QUEUE_HIGH / 2 && p->bytes < QUEUE_HIGH_BYTES / 2;
+}
+
+/*
+ * Under the lock: P has enough.  Resuming a partition takes librdkafka up to a second (2.0.2: its
+ * thread sleeps meanwhile), and what it had fetched is fetched again.  So a worker that gets on is
+ * waited for, and P is paused when it does not: what is left to it then lasts for that second.
+ */
+static void
+enough(struct escrow_consumer *c, struct part *p)
+{
+	int64_t until_ms = consumer_now_ms(CLOCK_MONOTONIC) + FULL_MS;
+	int64_t ms;
+
+	while (!has_room(p) && p->tries == 0 && p->worker->database_ms == 0 &&
+	       !atomic_load(&c->stop)) {
+		struct timespec slice;
+
+		ms = consumer_now_ms(CLOCK_MONOTONIC);
+		if (ms >= until_ms)
+			break;
+		ms += SLICE_MS;
+		slice = (struct timespec){ ms / 1000, ms % 1000 * 1000000 };
+		(void)pthread_cond_timedwait(&c->idle, &c->lock, &slice); /* either is fine */
+	}
+	if (!has_room(p))
+		part_pace(c, p, true);
+}
+
 static void
 receive(struct escrow_consumer *c, rd_kafka_message_t *m)
 {
@@ -65,7 +97,7 @@ receive(struct escrow_consumer *c, rd_kafka_message_t *m)
 		if (p->count == 1)
 			pthread_cond_broadcast(&c->work);
 		if (!p->paused && (p->count >= QUEUE_HIGH || p->bytes >= QUEUE_HIGH_BYTES))
-			part_pace(c, p, true);
+			enough(c, p);
 	} else {
 		rd_kafka_message_destroy(m);
 		c->ended = ESCROW_E_NOMEM;
@@ -101,7 +133,7 @@ housekeeping(struct escrow_consumer *c, int64_t now_ms, int64_t *offsets_ms, int
 
 	pthread_mutex_lock(&c->lock);
 	for (struct part *p = c->parts; p != NULL; p = p->next) {
-		if (p->paused && p->count < QUEUE_HIGH / 2 && p->bytes < QUEUE_HIGH_BYTES / 2)
+		if (p->paused && has_room(p))
 			part_pace(c, p, false);
 	}
 	if (now_ms >= *offsets_ms) {
@@ -171,7 +203,7 @@ escrow_consumer_run(escrow_consumer *c)
 		atomic_store(&c->stop, true);
 	}
 	while (!atomic_load(&c->stop)) {
-		rd_kafka_message_t *m = rd_kafka_consumer_poll(c->kafka, 50);
+		rd_kafka_message_t *m = rd_kafka_consumer_poll(c->kafka, SLICE_MS);
 
 		if (m != NULL && m->err) {
 			trouble(c, m);

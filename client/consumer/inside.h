@@ -20,8 +20,10 @@
 
 #define QUEUE_HIGH       4096      /* messages of a partition at which it is paused ...         */
 #define QUEUE_HIGH_BYTES (8 << 20) /* ... or bytes                                              */
+#define FULL_MS          1000      /* but a worker that gets on is waited for so long first     */
 #define DATABASE_MS      100       /* the first pause when the database fails; doubles ...      */
 #define DATABASE_MAX_MS  5000      /* ... up to this                                            */
+#define SLICE_MS         50        /* how long run() sleeps: then it looks if it is to stop      */
 #define OFFSETS_MS       200       /* how often offsets are committed                           */
 #define FORGET_MS        3600000   /* how often the tables are cleaned                          */
 #define FORGET_PAUSE_MS  20        /* between two pieces of that                                */
