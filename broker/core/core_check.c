@@ -253,7 +253,7 @@ core_join(struct core *c, uint64_t peer, struct str group)
 		return ERR_FULL;
 	err = groups_join(&c->groups, peer, group);
 	if (err == ERR_FULL && c->groups.groups_used >= c->groups.limit &&
-	    core_groups_room(c, HISTORY_TURN))
+	    core_groups_room(c, LIMIT_TURN_HISTORY))
 		err = groups_join(&c->groups, peer, group);
 	return err;
 }

@@ -121,7 +121,7 @@ void
 core_trim(struct core *c)
 {
 	/* Bounded: after a pause there may be millions. */
-	for (uint32_t i = 0; i < HISTORY_TURN; i++) {
+	for (uint32_t i = 0; i < LIMIT_TURN_HISTORY; i++) {
 		uint32_t oldest = history_oldest(c, c->conf.history_retention_ms, false);
 
 		if (oldest == ROW_NONE)

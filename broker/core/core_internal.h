@@ -81,8 +81,6 @@ struct topic_wait {
 };
 
 #define WAIT_BUCKETS 256
-#define LIMIT_TOPIC_WAITS 256 /* unknown topics asked for at one time.  BUSY */
-#define LIMIT_DBS 4096	      /* databases named by half messages; more count as "none" */
 
 /* Bytes that live until the end of core_decide(). */
 struct arena_block;
@@ -389,7 +387,6 @@ bool core_lately(const struct core *c, const struct row *row);
 bool core_keys_room(struct core *c);
 /* The same for one more producer group; forgets at most MOST. */
 bool core_groups_room(struct core *c, uint32_t most);
-#define HISTORY_TURN 4096u /* transactions of the history that are forgotten at one time */
 /* Forgets what is old enough. */
 void core_trim(struct core *c);
 /* core_keys_room() for a half-send: people hear of it once when there is none. */

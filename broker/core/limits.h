@@ -25,6 +25,8 @@
 #define LIMIT_REASON_BYTES 1024	     /* an operator's.  REFUSED                          */
 #define LIMIT_WHO_BYTES 128	     /* cut short                                        */
 #define LIMIT_TOPICS 10000	     /* of the catalogue.  BUSY                          */
+#define LIMIT_TOPIC_WAITS 256	     /* unknown topics asked about at one time.  BUSY    */
+#define LIMIT_DBS 4096		     /* databases that half messages name; more count as none */
 #define LIMIT_GROUPS 100000	     /* producer groups: old history goes first, then BUSY */
 #define LIMIT_GROUPS_RECOVERED (1u << 20) /* while the journal is read: what a row's number
 						can tell; old history goes first      */
@@ -35,6 +37,7 @@
 #define LIMIT_TURN_BYTES (8u << 20)  /* half messages taken, and of those asked about, in one
 					turn; the rest waits                           */
 #define LIMIT_TURN_CHECKS 1024	     /* checks begun in one turn                         */
+#define LIMIT_TURN_HISTORY 4096u     /* decided ones forgotten at one time               */
 
 struct core_conf {
 	uint16_t shard;

@@ -54,7 +54,7 @@ _Static_assert(HTTP_DAEMON_CONNS >= HTTP_CONNS, "the classes must have room");
 #define HTTP_PAGE_DEFAULT 100	     /* rows of a list; at most LIMIT_LIST_PAGE            */
 #define HTTP_PAYLOAD_DEFAULT 65536u  /* bytes of payload shown                             */
 #define HTTP_PAYLOAD_MAX (1u << 20)  /* 400                                               */
-#define HTTP_TOPICS_MAX 10000u	     /* metrics.max_topics                                */
+#define HTTP_TOPICS_MAX 10000u	     /* metrics.max_topics: the catalogue has no more      */
 #define HTTP_TURN_COST 32	     /* of the requests looked at in one turn; the rest waits */
 #define HTTP_LIST_COST 8	     /* a list looks at up to LIMIT_LIST_SCAN rows; others: 1 */
 #define HTTP_ALARMS 16		     /* last errors kept for the status                    */
