@@ -190,8 +190,15 @@ with_next(struct run *r)
 
 /* ---- main ------------------------------------------------------------------------------------ */
 
-int
-main(int argc, char **argv)
+struct settings {
+	const char *address, *topic;
+	double seconds, warmup;
+	int pid, in_flight, mode; /* 'b' blocking, 'x' next, 'n' many at once */
+	size_t size;
+};
+
+static bool
+parse(struct settings *o, int argc, char **argv)
 {
 	/* clang-format off */
 	static const struct option names[] = {
@@ -202,92 +209,122 @@ main(int argc, char **argv)
 		{ "size", 1, NULL, 'z' }, { NULL, 0, NULL, 0 },
 	};
 	/* clang-format on */
-	static struct run r;
-	escrow_message m = ESCROW_MESSAGE_INIT;
-	const char *address = "127.0.0.1:9876", *topic = "bench";
-	double seconds = 10, warmup = 1, own, other, pairs;
-	int id, pid = 0, in_flight = 256, mode = 'n';
-	size_t size = 1024;
-	char url[256];
-	unsigned char *body;
-	escrow_stats stats = ESCROW_STATS_INIT;
+	int id;
 
 	while ((id = getopt_long(argc, argv, "", names, NULL)) != -1) {
 		switch (id) {
 		case 'a':
-			address = optarg;
+			o->address = optarg;
 			break;
 		case 't':
-			topic = optarg;
+			o->topic = optarg;
 			break;
 		case 's':
-			seconds = atof(optarg);
+			o->seconds = atof(optarg);
 			break;
 		case 'w':
-			warmup = atof(optarg);
+			o->warmup = atof(optarg);
 			break;
 		case 'p':
-			pid = atoi(optarg);
+			o->pid = atoi(optarg);
 			break;
 		case 'n':
-			in_flight = atoi(optarg);
+			o->in_flight = atoi(optarg);
 			break;
 		case 'z':
-			size = (size_t)atol(optarg);
+			o->size = (size_t)atol(optarg);
 			break;
 		case 'b':
 		case 'x':
-			mode = id;
+			o->mode = id;
 			break;
 		default:
 			fputs("load_lib: --address --topic --seconds --warmup --pid --size "
 			      "[--in-flight N | --blocking | --next]\n",
 			      stderr);
-			return 2;
+			return false;
 		}
 	}
-	body = malloc(size);
+	return true;
+}
+
+/* The client, and the message that it sends all the time. */
+static bool
+open_client(struct run *r, const struct settings *o)
+{
+	escrow_message m = ESCROW_MESSAGE_INIT;
+	unsigned char *body = malloc(o->size);
+	char url[256];
+
 	if (!body)
 		abort();
-	for (size_t i = 0; i < size; i++)
+	for (size_t i = 0; i < o->size; i++)
 		body[i] = (unsigned char)random();
-	m.topic = topic;
+	m.topic = o->topic;
 	m.value = body;
-	m.value_len = size;
-	r.message = m;
-	snprintf(url, sizeof(url), "escrow://%s?group=bench&timeout.ms=30000&window=%d", address,
-		 in_flight > 4096 ? in_flight : 4096);
-	if (escrow_open(&r.client, url) != ESCROW_OK ||
-	    escrow_wait_connected(r.client, 10000) != ESCROW_OK) {
-		fprintf(stderr, "load_lib: %s\n", escrow_last_error());
-		return 1;
-	}
-	r.begin_ns = now_ns() + (int64_t)(warmup * 1e9);
-	r.end_ns = r.begin_ns + (int64_t)(seconds * 1e9);
-	own = cpu_own_s();
-	other = cpu_of_s(pid);
-	if (mode == 'b')
-		one_by_one(&r);
-	else if (mode == 'x')
-		with_next(&r);
-	else
-		many(&r, in_flight);
-	own = cpu_own_s() - own;
-	other = cpu_of_s(pid) - other;
-	(void)escrow_get_stats(r.client, &stats); /* its struct_size is set */
-	pairs = (double)r.commits;                /* of warm-up and measurement, as the CPU is */
+	m.value_len = o->size;
+	r->message = m;
+	snprintf(url, sizeof(url), "escrow://%s?group=bench&timeout.ms=30000&window=%d", o->address,
+		 o->in_flight > 4096 ? o->in_flight : 4096);
+	if (escrow_open(&r->client, url) == ESCROW_OK &&
+	    escrow_wait_connected(r->client, 10000) == ESCROW_OK)
+		return true;
+	fprintf(stderr, "load_lib: %s\n", escrow_last_error());
+	return false;
+}
+
+/* OWN and OTHER: CPU seconds of warm-up and measurement, as the commits are. */
+static void
+report(const struct run *r, const struct settings *o, double own, double other)
+{
+	escrow_stats stats = ESCROW_STATS_INIT;
+	double pairs = (double)r->commits;
+
+	(void)escrow_get_stats(r->client, &stats); /* its struct_size is set */
 	printf("{\"pairs_per_s\":%.0f,\"seconds\":%.2f,\"producers\":%d,\"connections\":1,",
-	       (double)r.pair.n / seconds, seconds, mode == 'n' ? in_flight : 1);
-	hist_print(stdout, "half_us", &r.half);
+	       (double)r->pair.n / o->seconds, o->seconds, o->mode == 'n' ? o->in_flight : 1);
+	hist_print(stdout, "half_us", &r->half);
 	printf(",");
-	hist_print(stdout, "pair_us", &r.pair);
+	hist_print(stdout, "pair_us", &r->pair);
 	printf(",\"load_cpu_us_per_pair\":%.3f,\"daemon_cpu_us_per_pair\":%.2f,", own * 1e6 / pairs,
 	       other * 1e6 / pairs);
-	codes_print(stdout, "statuses", &r.codes);
+	codes_print(stdout, "statuses", &r->codes);
 	printf(",\"commits\":%llu,\"failed\":%llu,\"repeats\":%llu,\"writes\":%llu}\n",
-	       (unsigned long long)r.commits, (unsigned long long)r.failed,
+	       (unsigned long long)r->commits, (unsigned long long)r->failed,
 	       (unsigned long long)stats.repeats, (unsigned long long)stats.writes);
+}
+
+int
+main(int argc, char **argv)
+{
+	static struct run r;
+	struct settings o = {
+		.address = "127.0.0.1:9876",
+		.topic = "bench",
+		.seconds = 10,
+		.warmup = 1,
+		.in_flight = 256,
+		.mode = 'n',
+		.size = 1024,
+	};
+	double own, other;
+
+	if (!parse(&o, argc, argv))
+		return 2;
+	if (!open_client(&r, &o))
+		return 1;
+	r.begin_ns = now_ns() + (int64_t)(o.warmup * 1e9);
+	r.end_ns = r.begin_ns + (int64_t)(o.seconds * 1e9);
+	own = cpu_own_s();
+	other = cpu_of_s(o.pid);
+	if (o.mode == 'b')
+		one_by_one(&r);
+	else if (o.mode == 'x')
+		with_next(&r);
+	else
+		many(&r, o.in_flight);
+	report(&r, &o, cpu_own_s() - own, cpu_of_s(o.pid) - other);
 	(void)escrow_close(r.client, 5000); /* nothing is under way */
-	free(body);
+	free((void *)(uintptr_t)r.message.value);
 	return r.failed ? 1 : 0;
 }

@@ -175,8 +175,15 @@ open_store(struct sql *s)
 	return store;
 }
 
-int
-main(int argc, char **argv)
+struct settings {
+	escrow_consumer_opts consumer;
+	char brokers[256], group[128], session[64];
+	const char *kafka[7];
+	int what; /* 'c', 'r', or 0: to consume */
+};
+
+static bool
+parse(struct settings *s, int argc, char **argv)
 {
 	static const struct option names[] = {
 		{ "brokers", 1, NULL, 'b' }, { "topic", 1, NULL, 't' },
@@ -186,41 +193,33 @@ main(int argc, char **argv)
 		{ "flaky", 1, NULL, 'f' },   { "count", 0, NULL, 'c' },
 		{ "report", 0, NULL, 'r' },  { NULL, 0, NULL, 0 },
 	};
-	escrow_consumer_opts o = ESCROW_CONSUMER_OPTS_INIT;
-	char brokers[256] = "", group[128] = "", session[64] = "session.timeout.ms=6000";
-	const char *kafka[] = {
-		brokers, group, session, "heartbeat.interval.ms=300", "fetch.wait.max.ms=5",
-		NULL,    NULL
-	};
-	escrow_store *stores[WORKERS];
-	escrow_status status;
-	int id, what = 0;
+	escrow_consumer_opts *o = &s->consumer;
+	int id;
 
-	o.store_count = 1;
 	while ((id = getopt_long(argc, argv, "", names, NULL)) != -1) {
 		switch (id) {
 		case 'b':
-			snprintf(brokers, sizeof(brokers), "bootstrap.servers=%s", optarg);
+			snprintf(s->brokers, sizeof(s->brokers), "bootstrap.servers=%s", optarg);
 			break;
 		case 't':
-			o.topics = optarg;
+			o->topics = optarg;
 			break;
 		case 'g':
-			snprintf(group, sizeof(group), "group.id=%s", optarg);
+			snprintf(s->group, sizeof(s->group), "group.id=%s", optarg);
 			break;
 		case 'q':
-			o.dedup = ESCROW_DEDUP_BY_SEQ;
+			o->dedup = ESCROW_DEDUP_BY_SEQ;
 			break;
 		case 'n':
-			o.batch_max = atoi(optarg);
+			o->batch_max = atoi(optarg);
 			break;
 		case 'w':
-			o.store_count = (size_t)atoi(optarg);
+			o->store_count = (size_t)atoi(optarg);
 			break;
 		case 's':
-			snprintf(session, sizeof(session), "session.timeout.ms=%s", optarg);
+			snprintf(s->session, sizeof(s->session), "session.timeout.ms=%s", optarg);
 			/* The mock forgets who joins with less than 3 s; then it joins anew. */
-			kafka[5] = atoi(optarg) < 6000 ? "max.poll.interval.ms=6000" : NULL;
+			s->kafka[5] = atoi(optarg) < 6000 ? "max.poll.interval.ms=6000" : NULL;
 			break;
 		case 'p':
 			poison = atoi(optarg);
@@ -230,29 +229,27 @@ main(int argc, char **argv)
 			break;
 		case 'c':
 		case 'r':
-			what = id;
+			s->what = id;
 			break;
 		default:
-			return 2;
+			return false;
 		}
 	}
-	if (what)
-		return what == 'c' ? count() : report();
-	take_signals();
-	if (o.store_count < 1 || o.store_count > WORKERS)
-		return 2;
-	for (size_t i = 0; i < o.store_count; i++) {
+	return o->store_count >= 1 && o->store_count <= WORKERS;
+}
+
+static escrow_status
+consume(escrow_consumer_opts *o)
+{
+	escrow_store *stores[WORKERS];
+	escrow_status status;
+
+	for (size_t i = 0; i < o->store_count; i++) {
 		stores[i] = open_store(&connections[i]);
 		connection_count++;
 	}
-	o.kafka = kafka;
-	o.stores = stores;
-	o.handle = sell;
-	o.tries_max = 4;
-	o.retry_ms = 20;
-	o.retry_max_ms = 100;
-	o.log = log_line;
-	status = escrow_consumer_open(&consumer, &o);
+	o->stores = stores;
+	status = escrow_consumer_open(&consumer, o);
 	if (!status && stopped)
 		escrow_consumer_stop(consumer);
 	if (!status)
@@ -264,5 +261,31 @@ main(int argc, char **argv)
 		escrow_store_free(stores[i]);
 		sql_done(&connections[i]);
 	}
-	return status != ESCROW_OK;
+	return status;
+}
+
+int
+main(int argc, char **argv)
+{
+	escrow_consumer_opts consumer_opts = ESCROW_CONSUMER_OPTS_INIT;
+	static struct settings s;
+	const char *const kafka[] = { s.brokers, s.group, s.session, "heartbeat.interval.ms=300",
+				      "fetch.wait.max.ms=5" };
+
+	s.consumer = consumer_opts;
+	s.consumer.store_count = 1;
+	s.consumer.kafka = s.kafka;
+	s.consumer.handle = sell;
+	s.consumer.tries_max = 4;
+	s.consumer.retry_ms = 20;
+	s.consumer.retry_max_ms = 100;
+	s.consumer.log = log_line;
+	memcpy(s.kafka, kafka, sizeof(kafka));
+	strcpy(s.session, "session.timeout.ms=6000");
+	if (!parse(&s, argc, argv))
+		return 2;
+	if (s.what)
+		return s.what == 'c' ? count() : report();
+	take_signals();
+	return consume(&s.consumer) != ESCROW_OK;
 }
