@@ -332,6 +332,31 @@ serve_bytes(struct conn *c, const char *p, size_t n)
 	return (int64_t)at;
 }
 
+/*
+ * Room for N more bytes of a partial frame of C.  Small ones have a reserve, so that one large peer
+ * does not cut off the small; and when that is gone too, those go who hold of it for longest: they
+ * are the ones who do not end their frames, and whoever comes now may well do so at once.
+ */
+static bool
+room_for_small(struct conn *c, size_t n)
+{
+	struct remoting *r = c->r;
+	uint64_t max = r->conf.receive_bytes + r->conf.receive_bytes / 4;
+
+	LIST_EACH (node, &r->begun) {
+		struct conn *other = LIST_ENTRY(node, struct conn, begun);
+
+		if (conn_received(r) + n <= max)
+			return true;
+		if (other == c || other->in_need || !other->in.len)
+			continue;
+		r->stats.crowded++;
+		complain(other, "receive memory is out, closing who began a frame first");
+		conn_gone(other);
+	}
+	return conn_received(r) + n <= max;
+}
+
 /* Fewer bytes than a frame are left at P: kept, with a deadline for the rest. */
 static void
 carry(struct conn *c, const char *p, size_t n, bool fresh)
@@ -349,8 +374,7 @@ carry(struct conn *c, const char *p, size_t n, bool fresh)
 	}
 	if (n == 0)
 		return;
-	/* Small remainders have a reserve, so that one large peer does not cut off the small. */
-	if (conn_received(r) + n > r->conf.receive_bytes + r->conf.receive_bytes / 4) {
+	if (!room_for_small(c, n)) {
 		complain(c, "receive memory is out, closing a connection in the middle of a frame");
 		conn_gone(c);
 		return;

@@ -1685,6 +1685,46 @@ START_TEST(receive_memory_has_a_roof)
 }
 END_TEST
 
+/*
+ * Many who begin a small frame and never end it, all that there is for small ones.  A user would
+ * lose the connection of each of his producers whose frame comes in two pieces.
+ */
+START_TEST(who_never_ends_a_frame_makes_room_for_who_does)
+{
+	enum { PEERS = 60 };
+	static char frame[64 << 10], body[60 << 10];
+	struct remoting_conf conf = conf_default();
+	struct peer *peers[PEERS], *honest;
+	struct wire_command c;
+	size_t n;
+
+	conf.receive_bytes = 1 << 20;
+	begin_with(&conf);
+	half_send(&c, WIRE_BINARY, WIRE_SEND_V2, STR(PROPERTIES), str_from(body, sizeof(body)), 4);
+	n = encode(&c, frame, sizeof(frame));
+	for (size_t i = 0; i < PEERS; i++) {
+		peers[i] = dial();
+		ck_assert(net_sim_send(peers[i]->client, frame, n - 1));
+		turns(3);
+	}
+	ck_assert_uint_le(remoting_stats(port)->buffered, conf.receive_bytes * 5 / 4);
+	honest = dial();
+	ck_assert(net_sim_send(honest->client, frame, n / 2));
+	turns(3);
+	ck_assert(net_sim_send(honest->client, frame + n / 2, n - n / 2));
+	turns(3);
+	ck_assert_uint_eq(fake.half_total, 1);
+	ck_assert(!closed_after(honest, 3));
+	ck_assert(closed_after(peers[0], 3));
+	ck_assert(!closed_after(peers[PEERS - 1], 3));
+	ck_assert_uint_gt(remoting_stats(port)->crowded, 0);
+	for (size_t i = 0; i < PEERS; i++)
+		hang_up(peers[i]);
+	hang_up(honest);
+	end();
+}
+END_TEST
+
 START_TEST(who_waited_for_receive_memory_goes_on)
 {
 	static char frame[8 << 20], body[3 << 20];
@@ -1964,6 +2004,6 @@ UNIT("remoting", several_messages_reach_the_core_and_come_back_in_the_check,
      an_oversized_message_is_refused_and_the_connection_lives, a_large_frame_in_pieces_is_one_frame,
      patience_has_its_limits, who_takes_no_answers_is_not_read_and_then_closed,
      inflating_has_its_share_of_a_turn, answers_nobody_takes_have_a_roof_together,
-     checks_nobody_takes_have_that_roof_too, receive_memory_has_a_roof,
-     idle_connections_hold_no_buffer, an_answer_for_who_is_gone_harms_nobody_else,
-     a_draining_port_takes_no_newcomers);
+     checks_nobody_takes_have_that_roof_too, who_never_ends_a_frame_makes_room_for_who_does,
+     receive_memory_has_a_roof, idle_connections_hold_no_buffer,
+     an_answer_for_who_is_gone_harms_nobody_else, a_draining_port_takes_no_newcomers);
