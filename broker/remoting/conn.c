@@ -135,13 +135,35 @@ take_slot(struct remoting *r)
 	return r->free_slots[--r->free_count];
 }
 
+/*
+ * At the limit those make room who connected and never asked for anything: scanners, probes, and
+ * whoever wants to keep the producers out.
+ */
+static bool
+room_for_one(struct remoting *r)
+{
+	struct conn *c;
+
+	if (r->stats.connections < r->conf.connections_max)
+		return true;
+	if (list_empty(&r->silent))
+		return false;
+	c = LIST_ENTRY(r->silent.next, struct conn, silent);
+	if (r->now_ns - c->born_ns < LIMIT_SILENT_NS)
+		return false;
+	r->stats.crowded++;
+	complain(c, "limits.connections is reached, closing who never asked for anything");
+	conn_gone(c);
+	return true;
+}
+
 struct conn *
 conn_accept(struct remoting *r, struct net_conn *net)
 {
 	struct conn *c;
 	uint32_t slot;
 
-	if (r->draining || r->stats.connections >= r->conf.connections_max) {
+	if (r->draining || !room_for_one(r)) {
 		r->net->ops->close(net);
 		r->stats.refused++;
 		return NULL;
@@ -165,7 +187,8 @@ conn_accept(struct remoting *r, struct net_conn *net)
 	list_init(&c->beats);
 	list_init(&c->dirty);
 	list_init(&c->hungry);
-	c->idle_ns = r->now_ns;
+	c->born_ns = c->idle_ns = r->now_ns;
+	list_add_tail(&r->silent, &c->silent);
 	list_add_tail(&r->idle, &c->idle);
 	r->stats.connections++;
 	r->stats.accepted++;
@@ -186,6 +209,7 @@ conn_gone(struct conn *c)
 	r->stats.connections--;
 	r->net->ops->close(c->net);
 	c->net = NULL;
+	list_del(&c->silent);
 	list_del(&c->idle);
 	list_del(&c->begun);
 	list_del(&c->stuck);

@@ -71,12 +71,14 @@ struct conn {
 	bool complained;
 
 	/* Each list is in order of its time, so a deadline looks at its head alone. */
+	struct list silent; /* no request yet */
 	struct list idle;
 	struct list begun;
 	struct list stuck;
 	struct list beats;
 	struct list dirty;
 	struct list hungry;
+	int64_t born_ns;
 	int64_t idle_ns;
 	int64_t begun_ns;
 	int64_t stuck_ns;
@@ -99,7 +101,7 @@ struct remoting {
 	uint32_t slot_count, free_count;
 	uint64_t accepted; /* makes peer ids unique */
 
-	struct list idle, begun, stuck, beats, dirty, hungry;
+	struct list silent, idle, begun, stuck, beats, dirty, hungry;
 
 	struct arena arena;
 	struct buf *spent; /* freed when the turn's requests are consumed */

@@ -31,6 +31,8 @@
 #define LIMIT_FRAME_NS (30 * NS_PER_S)
 /* Nothing heard for so long: closed.  RocketMQ's clients know this number too. */
 #define LIMIT_IDLE_NS (120 * NS_PER_S)
+/* Connected for so long without a request: makes room at limits.connections. */
+#define LIMIT_SILENT_NS (5 * NS_PER_S)
 /* A group not named by a heartbeat for so long has left. */
 #define LIMIT_HEARTBEAT_NS (120 * NS_PER_S)
 /* Answers not taken by the peer: reading stops at the first, goes on below the second... */

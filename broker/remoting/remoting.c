@@ -78,6 +78,7 @@ remoting_new(struct core *core, struct net *net, const struct remoting_conf *con
 
 	r->core = core;
 	r->net = net;
+	list_init(&r->silent);
 	list_init(&r->idle);
 	list_init(&r->begun);
 	list_init(&r->stuck);

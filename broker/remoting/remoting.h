@@ -70,7 +70,7 @@ struct remoting_stats {
 	uint64_t malformed;
 	uint64_t grpc;		 /* 5.x gRPC clients that were told                      */
 	uint64_t timeouts;	 /* frames begun and never ended, answers never taken     */
-	uint64_t crowded;	 /* closed: untaken answers, or begun frames, used up theirs */
+	uint64_t crowded;	 /* closed to make room: of answers, begun frames, connections */
 	uint64_t bytes_in, bytes_out;
 	uint64_t buffered;	 /* bytes held now                                       */
 	uint64_t buffered_out;	 /* of them, answers                                     */

@@ -222,7 +222,8 @@ serve_frame(struct conn *c, const struct wire_command *command)
 	struct reply_to to = serve_reply_to(c, command, 0);
 	uint64_t *count = c->r->stats.requests;
 
-	c->requests++;
+	if (c->requests++ == 0)
+		list_del(&c->silent);
 	c->binary = command->type == WIRE_BINARY;
 	c->language = command->language;
 	c->version = command->version;
@@ -274,7 +275,8 @@ serve_frame(struct conn *c, const struct wire_command *command)
 void
 serve_too_big(struct conn *c, const struct wire_command *command)
 {
-	c->requests++;
+	if (c->requests++ == 0)
+		list_del(&c->silent);
 	c->r->stats.requests[COUNT_OTHER]++;
 	if (!(command->flag & WIRE_RESPONSE))
 		serve_refuse(c, serve_reply_to(c, command, 0), WIRE_MESSAGE_ILLEGAL,

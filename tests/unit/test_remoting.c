@@ -1518,6 +1518,45 @@ START_TEST(patience_has_its_limits)
 }
 END_TEST
 
+/*
+ * A user would lose: all his producers that come back, to somebody who connects as often as is
+ * allowed and says nothing.
+ */
+START_TEST(who_never_asks_makes_room_at_the_limit)
+{
+	static const char beat[] = "{\"clientID\":\"x\",\"producerDataSet\":[]}";
+	struct remoting_conf conf = conf_default();
+	struct peer *silent, *asked, *late[3];
+
+	conf.connections_max = 2;
+	begin_with(&conf);
+	silent = dial();
+	asked = dial();
+	turn();
+	heartbeat(asked, beat, 0);
+	/* A newcomer has a moment to say what he wants. */
+	late[0] = dial();
+	ck_assert(closed_after(late[0], 3));
+	ck_assert_uint_eq(remoting_stats(port)->refused, 1);
+	now_ns += LIMIT_SILENT_NS;
+	late[1] = dial();
+	turn();
+	heartbeat(late[1], beat, 0);
+	ck_assert(closed_after(silent, 3));
+	ck_assert_uint_eq(remoting_stats(port)->crowded, 1);
+	/* Of who asked once nobody makes room. */
+	now_ns += LIMIT_SILENT_NS;
+	late[2] = dial();
+	ck_assert(closed_after(late[2], 3));
+	ck_assert(!closed_after(asked, 3));
+	hang_up(silent);
+	hang_up(asked);
+	for (size_t i = 0; i < ARRAY_LEN(late); i++)
+		hang_up(late[i]);
+	end();
+}
+END_TEST
+
 START_TEST(who_takes_no_answers_is_not_read_and_then_closed)
 {
 	struct net_sim_knobs narrow = { .window_bytes = 64 << 10 };
@@ -2004,6 +2043,7 @@ UNIT("remoting", several_messages_reach_the_core_and_come_back_in_the_check,
      an_oversized_message_is_refused_and_the_connection_lives, a_large_frame_in_pieces_is_one_frame,
      patience_has_its_limits, who_takes_no_answers_is_not_read_and_then_closed,
      inflating_has_its_share_of_a_turn, answers_nobody_takes_have_a_roof_together,
-     checks_nobody_takes_have_that_roof_too, who_never_ends_a_frame_makes_room_for_who_does,
-     receive_memory_has_a_roof, idle_connections_hold_no_buffer,
-     an_answer_for_who_is_gone_harms_nobody_else, a_draining_port_takes_no_newcomers);
+     who_never_asks_makes_room_at_the_limit, checks_nobody_takes_have_that_roof_too,
+     who_never_ends_a_frame_makes_room_for_who_does, receive_memory_has_a_roof,
+     idle_connections_hold_no_buffer, an_answer_for_who_is_gone_harms_nobody_else,
+     a_draining_port_takes_no_newcomers);
