@@ -260,6 +260,28 @@ is_plain_header(const char *key, const char *value)
 	return true;
 }
 
+/*
+ * Proxies say in many ways for whom they ask; one that says but one of these, if only with which
+ * scheme it was asked, has said that it is one.
+ */
+static bool
+is_of_proxy(const char *key)
+{
+	static const char *const begins[] = { "X-Forwarded", "X-Original-", "X-Envoy-" };
+	static const char *const is[] = { "Forwarded",           "Via",
+					  "X-Real-Ip",           "X-Client-Ip",
+					  "X-Cluster-Client-Ip", "True-Client-Ip",
+					  "CF-Connecting-Ip" };
+
+	for (size_t i = 0; i < ARRAY_LEN(begins); i++)
+		if (!strncasecmp(key, begins[i], strlen(begins[i])))
+			return true;
+	for (size_t i = 0; i < ARRAY_LEN(is); i++)
+		if (!strcasecmp(key, is[i]))
+			return true;
+	return false;
+}
+
 static enum MHD_Result
 each_header(void *cls, enum MHD_ValueKind kind, const char *key, const char *value)
 {
@@ -288,8 +310,7 @@ each_header(void *cls, enum MHD_ValueKind kind, const char *key, const char *val
 		once(h, &h->transfer_encoding, value);
 	else if (!strcasecmp(key, "X-Request-Id"))
 		h->request_id = value;
-	else if (!strcasecmp(key, "Forwarded") || !strcasecmp(key, "X-Forwarded-For") ||
-		 !strcasecmp(key, "X-Real-Ip") || !strcasecmp(key, "Via"))
+	else if (is_of_proxy(key))
 		h->forwarded = true;
 	return MHD_YES;
 }

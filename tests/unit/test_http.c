@@ -583,13 +583,25 @@ END_TEST
 /* Another's transaction would be decided by whoever can reach the port. */
 START_TEST(test_command_allowed)
 {
+	/* Some proxies tell no more than the scheme, or the host that was asked for. */
+	static const char *const proxies[] = { "X-Forwarded-For: 1.2.3.4\r\n",
+					       "x-forwarded-proto: https\r\n",
+					       "X-Forwarded-Host: escrow\r\n",
+					       "X-Original-URL: /\r\n",
+					       "X-Envoy-External-Address: 1.2.3.4\r\n",
+					       "CF-Connecting-IP: 1.2.3.4\r\n",
+					       "True-Client-IP: 1.2.3.4\r\n",
+					       "X-Real-IP: 1.2.3.4\r\n",
+					       "Forwarded: for=1.2.3.4\r\n",
+					       "Via: 1.1 proxy\r\n" };
+
 	start(HTTP_SERVING, false, 0);
 	ck_assert_int_eq(status(post(TXN ":commit", "", "{\"reason\":\"x\"}")), 403);
 	ck_has(reply, "ESC-1101");
 	paper.http->conf.admin_write = true;
-	ck_assert_int_eq(status(post(TXN ":commit", "X-Forwarded-For: 1.2.3.4\r\n",
-				     "{\"reason\":\"x\"}")),
-			 403);
+	for (size_t i = 0; i < ARRAY_LEN(proxies); i++)
+		ck_assert_int_eq(status(post(TXN ":commit", proxies[i], "{\"reason\":\"x\"}")),
+				 403);
 	ck_assert_int_eq(status(post(TXN ":commit", "Origin: http://evil.example\r\n",
 				     "{\"reason\":\"x\"}")),
 			 403);
