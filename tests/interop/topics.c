@@ -211,6 +211,23 @@ static void delete (const char *bootstrap, int n, char **names)
 	rd_kafka_destroy(rk);
 }
 
+/* A broker that has just started leads nothing yet: it is asked again for a while. */
+static void
+watermarks(rd_kafka_t *rk, const char *topic, int partition, int64_t *ret_low, int64_t *ret_high)
+{
+	int64_t deadline = now_ms() + TIMEOUT_MS;
+	rd_kafka_resp_err_t err;
+
+	while ((err = rd_kafka_query_watermark_offsets(rk, topic, partition, ret_low, ret_high,
+						       TIMEOUT_MS)) &&
+	       (err == RD_KAFKA_RESP_ERR_NOT_LEADER_FOR_PARTITION ||
+		err == RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE) &&
+	       now_ms() < deadline)
+		rd_kafka_poll(rk, 100);
+	if (err)
+		fail("%s/%d: %s", topic, partition, rd_kafka_err2str(err));
+}
+
 /* The partitions of the named topics, each with its end as offset. */
 static rd_kafka_topic_partition_list_t *
 ends_of(rd_kafka_t *rk, int n, char **names, bool print)
@@ -218,19 +235,18 @@ ends_of(rd_kafka_t *rk, int n, char **names, bool print)
 	rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(8);
 
 	for (int i = 0; i < n; i++) {
-		int count = partitions_of(rk, names[i]);
+		int64_t deadline = now_ms() + TIMEOUT_MS;
+		int count;
 
+		while (!(count = partitions_of(rk, names[i])) && now_ms() < deadline)
+			rd_kafka_poll(rk, 100);
 		if (!count)
-			fail("%s: no such topic", names[i]);
+			fail("%s: no such topic, or nobody leads it", names[i]);
 		for (int p = 0; p < count; p++) {
-			int64_t low;
-			int64_t high;
-			rd_kafka_resp_err_t err =
-				rd_kafka_query_watermark_offsets(rk, names[i], p, &low, &high,
-								 TIMEOUT_MS);
+			int64_t low = 0;
+			int64_t high = 0;
 
-			if (err)
-				fail("%s/%d: %s", names[i], p, rd_kafka_err2str(err));
+			watermarks(rk, names[i], p, &low, &high);
 			rd_kafka_topic_partition_list_add(list, names[i], p)->offset = high;
 			if (print)
 				printf("{\"topic\":\"%s\",\"partition\":%d,\"low\":%" PRId64
