@@ -130,7 +130,7 @@ wait_until(escrow_client *c, bool (*ready)(escrow_client *c, void *arg), void *a
 	}
 	pthread_mutex_lock(&c->mutex);
 	atomic_fetch_add(&c->waiters, 1);
-	while (!(done = ready(c, arg)) && err != ETIMEDOUT)
+	while (!(done = ready(c, arg)) && !err) /* over, or a time that is none */
 		err = pthread_cond_timedwait(&c->changed, &c->mutex, &at);
 	atomic_fetch_sub(&c->waiters, 1);
 	pthread_mutex_unlock(&c->mutex);
@@ -217,21 +217,31 @@ struct room {
 	size_t bytes;
 };
 
-/* Takes room in the window, or says that there is none. */
+/*
+ * Takes room in the window, or says that there is none.  Who fails must not have seemed to take
+ * some meanwhile, or somebody whom a completion wakes right then finds none and waits on, with
+ * nobody left to wake him; but where another took it in between, whose completion will.
+ */
 static bool
 take_room(escrow_client *c, void *arg)
 {
 	const struct room *r = arg;
-	size_t halves = atomic_fetch_add(&c->halves, 1);
-	size_t bytes = atomic_fetch_add(&c->bytes, r->bytes);
+	size_t halves = atomic_load(&c->halves), bytes = atomic_load(&c->bytes);
 
-	/* A message beyond all of the window may go alone. */
-	if (halves < (size_t)c->conf->window &&
-	    (bytes == 0 || bytes + r->bytes <= (size_t)c->conf->window_bytes))
-		return true;
-	atomic_fetch_sub(&c->halves, 1);
-	atomic_fetch_sub(&c->bytes, r->bytes);
-	return false;
+	do {
+		if (halves >= (size_t)c->conf->window)
+			return false;
+		/* A message beyond all of the window may go alone. */
+		if (bytes > 0 && bytes + r->bytes > (size_t)c->conf->window_bytes)
+			return false;
+	} while (!atomic_compare_exchange_weak(&c->bytes, &bytes, bytes + r->bytes));
+	while (!atomic_compare_exchange_weak(&c->halves, &halves, halves + 1)) {
+		if (halves < (size_t)c->conf->window)
+			continue;
+		atomic_fetch_sub(&c->bytes, r->bytes);
+		return false;
+	}
+	return true;
 }
 
 static bool

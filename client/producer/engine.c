@@ -141,8 +141,10 @@ send_waiting(escrow_client *c)
 		const char *why = NULL;
 
 		ops_remove(&e->waiting, op);
+		/* Sent to another broker before, it may have been taken there. */
 		if (e->rocketmq && (why = rocketmq_frame(op)) != NULL)
-			op_finish(c, op, ESCROW_E_UNSUPPORTED, why, NULL);
+			op_finish(c, op, op->doubt ? ESCROW_E_TIMEOUT : ESCROW_E_UNSUPPORTED, why,
+				  NULL);
 		else
 			engine_append(c, op);
 	}

@@ -8,6 +8,7 @@
 
 #include <arpa/inet.h>
 #include <dlfcn.h>
+#include <limits.h>
 #include <netdb.h>
 #include <poll.h>
 #include <signal.h>
@@ -806,6 +807,40 @@ START_TEST(rocketmq_gets_what_it_knows_and_the_rest_is_refused)
 }
 END_TEST
 
+/* What one broker may have taken is not "nothing happened" because the next one cannot do it. */
+START_TEST(what_was_sent_to_escrow_is_in_doubt_at_rocketmq)
+{
+	escrow_half_opts opts = ESCROW_HALF_OPTS_INIT;
+	escrow_message m = message("paid");
+	escrow_client *c;
+	escrow_txn *txn;
+
+	script_start(s);
+	c = open_client("");
+	ck_status(escrow_wait_connected(c, 5000), ESCROW_OK);
+	atomic_store(&s->hello_code, WIRE_NOT_SUPPORTED);
+	atomic_store(&s->drop_halves, 1);
+	opts.db_id = "0123456789abcdef";
+	ck_status(escrow_half_send(c, &m, 1, &opts, &txn), ESCROW_E_TIMEOUT);
+	ck_assert_ptr_nonnull(strstr(escrow_last_error(), "no fence"));
+	ck_assert_int_eq(atomic_load(&s->halves), 1);
+	ck_status(escrow_close(c, 1000), ESCROW_OK);
+}
+END_TEST
+
+/* Would lose: a thread, to a loop that ends only when there is a connection. */
+START_TEST(a_time_that_is_none_is_over)
+{
+	escrow_client *c;
+
+	ck_status(escrow_open(&c, "escrow://127.0.0.1:1?group=g"), ESCROW_OK);
+	ck_status(escrow_wait_connected(c, INT_MIN), ESCROW_E_UNREACHABLE);
+	ck_status(escrow_wait_connected(c, -1), ESCROW_E_UNREACHABLE);
+	ck_status(escrow_flush(c, INT_MIN), ESCROW_OK);
+	ck_status(escrow_close(c, INT_MIN), ESCROW_OK);
+}
+END_TEST
+
 static escrow_decision
 knows_nothing(const escrow_view *view, void *arg)
 {
@@ -1380,6 +1415,7 @@ UNIT_WITH("escrow", setup, teardown, what_is_half_sent_is_what_the_application_s
 	  a_name_that_takes_for_ever_holds_up_nobody, a_broker_that_moved_is_found_again,
 	  a_stranger_at_the_address_is_told_apart,
 	  rocketmq_gets_what_it_knows_and_the_rest_is_refused,
+	  what_was_sent_to_escrow_is_in_doubt_at_rocketmq, a_time_that_is_none_is_over,
 	  rocketmq_does_not_answer_who_knows_nothing, the_watermark_is_told,
 	  tls_trusts_whom_it_was_told_to, checks_are_answered_by_the_listener_of_their_group,
 	  everything_happens_in_poll_when_the_descriptor_says_so, a_callback_cannot_block,
