@@ -137,7 +137,7 @@ housekeeping(struct escrow_consumer *c, int64_t now_ms, int64_t *offsets_ms, int
 			part_pace(c, p, false);
 	}
 	if (now_ms >= *offsets_ms) {
-		*offsets_ms = now_ms + OFFSETS_MS;
+		*offsets_ms = now_ms + (c->offsets_failed ? OFFSETS_AGAIN_MS : OFFSETS_MS);
 		offsets = offsets_moved(c, false);
 	}
 	pthread_mutex_unlock(&c->lock);

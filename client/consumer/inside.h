@@ -24,7 +24,8 @@
 #define DATABASE_MS      100       /* the first pause when the database fails; doubles ...      */
 #define DATABASE_MAX_MS  5000      /* ... up to this                                            */
 #define SLICE_MS         50        /* how long run() sleeps: then it looks if it is to stop      */
-#define OFFSETS_MS       200       /* how often offsets are committed                           */
+#define OFFSETS_MS       200       /* how often offsets are committed ...                       */
+#define OFFSETS_AGAIN_MS 2000      /* ... and when Kafka refused them                           */
 #define FORGET_MS        3600000   /* how often the tables are cleaned                          */
 #define FORGET_PAUSE_MS  20        /* between two pieces of that                                */
 #define ASK_MS           2000      /* how long a daemon is asked what it may publish             */
@@ -85,6 +86,7 @@ struct escrow_consumer {
 	size_t worker_count;
 	escrow_client *escrows[ESCROWS_MAX];
 	size_t escrow_count;
+	bool offsets_failed; /* the last that Kafka heard of */
 	escrow_consumer_stats stats;
 	escrow_status ended; /* why run() ends, unless stopped */
 	char why[REASON];

@@ -123,13 +123,22 @@ offsets_committed(rd_kafka_t *rk, rd_kafka_resp_err_t err, rd_kafka_topic_partit
 	struct escrow_consumer *c = opaque;
 
 	(void)rk;
-	(void)offsets;
-	if (!err || err == RD_KAFKA_RESP_ERR__NO_OFFSET)
+	if (err == RD_KAFKA_RESP_ERR__NO_OFFSET)
 		return;
 	/* Losing one costs duplicates, which are recognised. */
-	consumer_log(c, ESCROW_LOG_WARN, "offsets are not committed: %s", rd_kafka_err2str(err));
+	if (err)
+		consumer_log(c, ESCROW_LOG_WARN, "offsets are not committed: %s",
+			     rd_kafka_err2str(err));
 	pthread_mutex_lock(&c->lock);
-	c->stats.offset_errors++;
+	c->offsets_failed = err != RD_KAFKA_RESP_ERR_NO_ERROR;
+	c->stats.offset_errors += c->offsets_failed;
+	for (int i = 0; c->offsets_failed && i < offsets->cnt; i++) {
+		struct part *p = part_find(c, offsets->elems[i].topic, offsets->elems[i].partition);
+
+		/* Told again, though no message may come that moves it. */
+		if (p != NULL && p->told == offsets->elems[i].offset)
+			p->told = -1;
+	}
 	pthread_mutex_unlock(&c->lock);
 }
 

@@ -292,15 +292,12 @@ start_kafka(char bootstrap[64])
 	return rk;
 }
 
-/* A message of so many bytes, with a header of so many. */
+/* A message of so many bytes, with HEADERS. */
 static void
-feed(rd_kafka_t *rk, size_t value, size_t header)
+feed_with(rd_kafka_t *rk, size_t value, rd_kafka_headers_t *headers)
 {
-	rd_kafka_headers_t *headers = rd_kafka_headers_new(1);
-	char *bytes = calloc(1, value + header + 1);
+	char *bytes = calloc(1, value + 1);
 
-	rd_kafka_header_add(headers, "id", -1, "1", -1);
-	rd_kafka_header_add(headers, "theirs", -1, bytes, (ssize_t)header);
 	ck_assert_int_eq(rd_kafka_producev(rk, RD_KAFKA_V_TOPIC("orders"), RD_KAFKA_V_KEY("k", 1),
 					   RD_KAFKA_V_VALUE(bytes, value),
 					   RD_KAFKA_V_HEADERS(headers),
@@ -308,6 +305,19 @@ feed(rd_kafka_t *rk, size_t value, size_t header)
 					   RD_KAFKA_V_END),
 			 0);
 	ck_assert_int_eq(rd_kafka_flush(rk, 10000), 0);
+	free(bytes);
+}
+
+/* Its own header has so many. */
+static void
+feed(rd_kafka_t *rk, size_t value, size_t header)
+{
+	rd_kafka_headers_t *headers = rd_kafka_headers_new(2);
+	char *bytes = calloc(1, header + 1);
+
+	rd_kafka_header_add(headers, "id", -1, "1", -1);
+	rd_kafka_header_add(headers, "theirs", -1, bytes, (ssize_t)header);
+	feed_with(rk, value, headers);
 	free(bytes);
 }
 
@@ -413,6 +423,89 @@ START_TEST(what_is_too_large_for_a_dead_letter_goes_without_its_value)
 		rd_kafka_destroy(reader);
 		rd_kafka_destroy(rk);
 	}
+}
+END_TEST
+
+static int
+is_of_sales_7(escrow_store *s, const escrow_claim *claim)
+{
+	(void)s;
+	ck_assert_int_eq(claim->by, ESCROW_DEDUP_BY_SEQ);
+	ck_assert_str_eq(claim->topic, "sales");
+	ck_assert_int_eq(claim->partition, 7);
+	ck_assert_int_eq((int)claim->n, 42);
+	escrow_consumer_stop(c);
+	return ESCROW_CLAIM_NEW;
+}
+
+/*
+ * Would lose: a message that an operator publishes again from the dead letters.  The partition to
+ * which it comes now has had its number long ago.
+ */
+START_TEST(a_dead_letter_is_claimed_where_it_came_first)
+{
+	rd_kafka_headers_t *headers = rd_kafka_headers_new(2);
+	char bootstrap[64];
+	rd_kafka_t *rk = start_kafka(bootstrap);
+
+	rd_kafka_header_add(headers, "escrow-seq", -1, "000102030405060708090a0b0c0d0e0f:42", -1);
+	rd_kafka_header_add(headers, "escrow-dead-from", -1, "sales/7/1000", -1);
+	feed_with(rk, 1, headers);
+	store.claim = is_of_sales_7;
+	o.dedup = ESCROW_DEDUP_BY_SEQ;
+	ck_assert_int_eq(escrow_consumer_open(&c, &o), ESCROW_OK);
+	ck_assert_int_eq(escrow_consumer_run(c), ESCROW_OK);
+	escrow_consumer_close(c);
+	rd_kafka_destroy(rk);
+}
+END_TEST
+
+static void
+stop_when_refused(void *arg, const escrow_consumer_stats *stats)
+{
+	(void)arg;
+	if (stats->offset_errors > 0)
+		escrow_consumer_stop(c);
+}
+
+static int64_t
+committed_offset(const char *bootstrap)
+{
+	rd_kafka_conf_t *conf = rd_kafka_conf_new();
+	rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(1);
+	int64_t offset;
+	rd_kafka_t *rk;
+
+	rd_kafka_conf_set(conf, "bootstrap.servers", strchr(bootstrap, '=') + 1, NULL, 0);
+	rd_kafka_conf_set(conf, "group.id", "shipping", NULL, 0);
+	rk = rd_kafka_new(RD_KAFKA_CONSUMER, conf, NULL, 0);
+	rd_kafka_topic_partition_list_add(list, "orders", 0);
+	ck_assert_int_eq(rd_kafka_committed(rk, list, 10000), 0);
+	offset = list->elems[0].offset;
+	rd_kafka_topic_partition_list_destroy(list);
+	rd_kafka_destroy(rk);
+	return offset;
+}
+
+/*
+ * Would lose: trust in the lag that Kafka shows.  Behind the last message nothing comes that would
+ * have its offset committed with its own.
+ */
+START_TEST(an_offset_that_kafka_refused_is_told_again)
+{
+	char bootstrap[64];
+	rd_kafka_t *rk = start_kafka(bootstrap);
+
+	feed(rk, 1, 1);
+	rd_kafka_mock_push_request_errors(rd_kafka_handle_mock_cluster(rk), 8 /* OffsetCommit */, 1,
+					  RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED);
+	o.stats = stop_when_refused;
+	o.stats_ms = 1;
+	ck_assert_int_eq(escrow_consumer_open(&c, &o), ESCROW_OK);
+	ck_assert_int_eq(escrow_consumer_run(c), ESCROW_OK);
+	escrow_consumer_close(c);
+	ck_assert_int_eq(committed_offset(bootstrap), 1);
+	rd_kafka_destroy(rk);
 }
 END_TEST
 
@@ -552,4 +645,5 @@ UNIT_WITH("consumer", setup, NULL, the_defaults_are_enough,
 	  the_brokers_say_what_may_be_forgotten,
 	  partitions_are_given_back_by_a_protocol_that_is_not_said,
 	  what_is_too_large_for_a_dead_letter_goes_without_its_value,
+	  a_dead_letter_is_claimed_where_it_came_first, an_offset_that_kafka_refused_is_told_again,
 	  what_a_handler_sends_goes_with_its_transaction, a_long_group_goes_with_a_name);
