@@ -78,7 +78,7 @@ cache_reserve(struct journal *j, uint64_t lsn, size_t need)
 		c->mem = j->chunk_spare;
 		j->chunk_spare = NULL;
 	} else {
-		c->mem = mem_alloc(cap);
+		c->mem = mem_grow(NULL, cap);
 	}
 	if (j->chunk_count == j->chunk_cap) {
 		j->chunk_cap = j->chunk_cap ? j->chunk_cap * 2 : 64;
@@ -203,7 +203,7 @@ slot_read(struct journal *j, struct slot *s, struct place place)
 	s->len = s->len > place.len ? s->len : place.len;
 	if (s->len > s->cap) {
 		mem_free(s->mem);
-		s->mem = mem_alloc(s->len);
+		s->mem = mem_grow(NULL, s->len);
 		s->cap = s->len;
 	}
 	s->lsn = place.lsn;

@@ -412,5 +412,8 @@ record_scratch_done(struct record_scratch *s)
 	mem_free(s->done);
 	mem_free(s->state_topics);
 	mem_free(s->state_lanes);
-	memset(s, 0, sizeof(*s));
+	s->done = NULL;
+	s->state_topics = NULL;
+	s->state_lanes = NULL;
+	s->done_cap = s->state_topics_cap = s->state_lanes_cap = 0;
 }

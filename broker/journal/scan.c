@@ -44,7 +44,7 @@ scan_room(struct scan *s, size_t ahead, size_t *ret_len)
 		n = s->want_len;
 	if (n > s->cap) {
 		mem_free(s->buf);
-		s->buf = mem_alloc(n);
+		s->buf = mem_grow(NULL, n);
 		s->cap = n;
 	}
 	s->buf_at = s->want_at;
@@ -222,7 +222,7 @@ vouchers_find(struct disk *disk, struct disk_file *f, uint64_t segment, uint64_t
 	if (err || from >= size)
 		return err;
 	cap = (size_t)min_u64(RECOVER_BYTES, size - from + GROUP_HEADER);
-	buf = mem_alloc(cap);
+	buf = mem_grow(NULL, cap);
 	le_put32(magic, GROUP_MAGIC);
 	for (;;) {
 		const uint8_t *p = buf, *end;
@@ -231,9 +231,10 @@ vouchers_find(struct disk *disk, struct disk_file *f, uint64_t segment, uint64_t
 		if (err || got == 0)
 			break;
 		end = buf + kept + got;
-		while ((p = memmem(p, (size_t)(end - p), magic, sizeof(magic))) &&
-		       end - p >= GROUP_HEADER) {
-			look_at(p, segment, from + (uint64_t)(p - buf), ret);
+		/* Mostly zeroes: a search for one byte passes over them faster than memmem(). */
+		while ((p = memchr(p, magic[0], (size_t)(end - p))) && end - p >= GROUP_HEADER) {
+			if (memcmp(p, magic, sizeof(magic)) == 0)
+				look_at(p, segment, from + (uint64_t)(p - buf), ret);
 			p++;
 		}
 		/* A header may lie across two reads. */
