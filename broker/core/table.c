@@ -250,6 +250,7 @@ table_add(struct table *t, uint64_t seq)
 
 	*row = (struct row){ .link = ROW_NONE, .link_back = ROW_NONE };
 	row->txn.seq = seq;
+	t->newest = max_u64(t->newest, seq);
 	span_add(t, seq, index);
 	t->rows_live++;
 	return index;
@@ -412,7 +413,7 @@ table_walk(const struct table *t, uint64_t seq, bool down, uint32_t *budget, uin
 	}
 	for (; at < t->span_count; at = down ? at - 1 : at + 1) {
 		uint64_t first = t->spans[at].number << TABLE_SPAN_BITS;
-		uint64_t last = first | SPAN_MASK;
+		uint64_t last = min_u64(first | SPAN_MASK, t->newest);
 		uint64_t i = down ? min_u64(seq, last) : max_u64(seq, first);
 
 		for (; t->spans[at].live && i >= first && i <= last; i = down ? i - 1 : i + 1) {

@@ -96,6 +96,7 @@ struct table {
 	uint32_t chunk_count;
 	uint32_t row_count;	/* made so far, free ones among them */
 	uint32_t row_free;
+	uint64_t newest;	/* the greatest sequence that a row ever had */
 	struct part_node **part_chunks;
 	uint32_t part_chunk_count;
 	uint32_t part_count;
