@@ -172,7 +172,7 @@ core_pend(struct core *c, struct pending *p, struct place place)
 {
 	p->lsn = place.lsn + place.len;
 	if (c->pending_end - c->pending_first == c->pending_cap) {
-		uint32_t cap = c->pending_cap ? c->pending_cap * 2 : 1024;
+		uint32_t cap = c->pending_cap ? c->pending_cap * 2 : 64;
 		struct pending *ring = mem_alloc(cap * sizeof(*ring));
 
 		for (uint64_t i = c->pending_first; i < c->pending_end; i++)

@@ -32,8 +32,10 @@ arena_take(struct core *c, size_t n)
 	if (a->now && ARENA_BLOCK - a->now->used < n && a->now->next)
 		a->now = a->now->next;
 	if (!a->now || ARENA_BLOCK - a->now->used < n) {
-		struct arena_block *b = mem_alloc(sizeof(*b) + ARENA_BLOCK);
+		struct arena_block *b = mem_grow(NULL, sizeof(*b) + ARENA_BLOCK);
 
+		b->next = NULL;
+		b->used = 0;
 		if (a->now)
 			a->now->next = b;
 		else

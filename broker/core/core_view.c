@@ -182,7 +182,7 @@ row_tells(const struct note *n)
 static uint64_t *
 timeline_head(const struct core *c, uint64_t seq)
 {
-	return &c->timeline_heads[hash_u64(seq) % TIMELINE_EVENTS];
+	return &c->timeline_heads[seq % TIMELINE_EVENTS];
 }
 
 static void
