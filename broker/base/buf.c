@@ -74,17 +74,20 @@ void
 buf_printf(struct buf *b, const char *fmt, ...)
 {
 	va_list args, again;
+	char *room;
 	int n;
 
 	CHECK(fmt, b->len);
+	room = buf_reserve(b, BUF_SMALLEST);
 	va_start(args, fmt);
 	va_copy(again, args);
-	n = vsnprintf(NULL, 0, fmt, args);
+	n = vsnprintf(room, b->cap - b->len, fmt, args);
 	va_end(args);
 	CHECK(n >= 0, b->len);
 
 	/* One more than is used: vsnprintf() ends with a NUL. */
-	n = vsnprintf(buf_reserve(b, (size_t)n + 1), (size_t)n + 1, fmt, again);
+	if ((size_t)n >= b->cap - b->len)
+		n = vsnprintf(buf_reserve(b, (size_t)n + 1), (size_t)n + 1, fmt, again);
 	va_end(again);
 	b->len += (size_t)n;
 }
