@@ -18,17 +18,26 @@
 #define NAMES_MAX   1024
 #define PENDING_MAX 4096
 
+/* From lo on, before hi; hi 0: nothing. */
+struct span {
+	size_t lo, hi;
+};
+
 struct inode {
 	unsigned refs;
 	uint8_t *now;     /* what the process sees                                         */
 	uint8_t *durable; /* what a cut leaves for certain                                 */
 	size_t cap;
+	size_t room; /* of the three arrays, all zero behind cap                           */
 	size_t size;
 	size_t durable_size;
+	struct span changed; /* bytes: outside `now` and `durable` are the same            */
+	struct span dirty;   /* units: outside none has a range                            */
 	uint64_t reserved;
 	struct range {
-		uint16_t lo, hi; /* changed since the last sync; hi 0: nothing              */
-		uint32_t stamp;  /* of the last write to it                                */
+		uint16_t lo, hi;     /* changed since the last sync; hi 0: nothing              */
+		uint32_t stamp : 31; /* of the last write to it                            */
+		uint32_t blank : 1;  /* all of the unit, and zeroes                        */
 	} * units;
 	bool poisoned;
 };
@@ -55,7 +64,7 @@ struct step {
 struct snapshot {
 	size_t unit;
 	struct range range;
-	uint8_t bytes[UNIT];
+	uint8_t (*bytes)[UNIT]; /* of the pending call; of a blank one: none */
 };
 
 enum pending_kind { PENDING_READ, PENDING_SYNC, PENDING_ALLOCATE, PENDING_DIR };
@@ -72,6 +81,7 @@ struct pending {
 	void *buf;
 	size_t len;
 	struct snapshot *snapshot;
+	uint8_t (*bytes)[UNIT];
 	size_t snapshot_count;
 	size_t size;
 	size_t steps; /* DIR: how many of the steps it covers                               */
@@ -154,13 +164,25 @@ inode_fit(struct inode *i, size_t size)
 
 	if (cap <= i->cap)
 		return;
+	i->cap = cap;
+	if (cap <= i->room)
+		return;
+	/* It will grow so far: once and not by pages. */
+	cap = max_u64(cap, (i->reserved + 4095) / 4096 * 4096);
 	i->now = mem_grow(i->now, cap);
 	i->durable = mem_grow(i->durable, cap);
 	i->units = mem_grow(i->units, cap / UNIT * sizeof(*i->units));
-	memset(i->now + i->cap, 0, cap - i->cap);
-	memset(i->durable + i->cap, 0, cap - i->cap);
-	memset(i->units + i->cap / UNIT, 0, (cap - i->cap) / UNIT * sizeof(*i->units));
-	i->cap = cap;
+	memset(i->now + i->room, 0, cap - i->room);
+	memset(i->durable + i->room, 0, cap - i->room);
+	memset(i->units + i->room / UNIT, 0, (cap - i->room) / UNIT * sizeof(*i->units));
+	i->room = cap;
+}
+
+static void
+span_grow(struct span *s, size_t lo, size_t hi)
+{
+	s->lo = s->hi ? min_u64(s->lo, lo) : lo;
+	s->hi = max_u64(s->hi, hi);
 }
 
 /* It never reaches the medium where it should: AWAY is where it lands, 0: nowhere. */
@@ -169,12 +191,16 @@ inode_mislay(struct inode *i, size_t offset, const uint8_t *p, size_t n, size_t 
 {
 	inode_fit(i, offset + n);
 	memcpy(i->now + offset, p, n);
-	if (away && away + n <= i->cap)
+	span_grow(&i->changed, offset, offset + n);
+	if (away && away + n <= i->cap) {
 		memcpy(i->durable + away, p, n);
+		span_grow(&i->changed, away, away + n);
+	}
 	if (offset + n > i->size)
 		i->size = offset + n;
 }
 
+/* P NULL: zeroes, behind the end, where they are already. */
 static void
 inode_write(struct disk_sim *d, struct inode *i, size_t offset, const uint8_t *p, size_t n)
 {
@@ -184,7 +210,9 @@ inode_write(struct disk_sim *d, struct inode *i, size_t offset, const uint8_t *p
 	if (p)
 		memcpy(i->now + offset, p, n);
 	else
-		memset(i->now + offset, 0, n);
+		CHECK(offset == i->size, offset);
+	span_grow(&i->changed, offset, offset + n);
+	span_grow(&i->dirty, offset / UNIT, (offset + n - 1) / UNIT + 1);
 	d->stamp++;
 	for (size_t u = offset / UNIT; u <= (offset + n - 1) / UNIT; u++) {
 		size_t lo = offset > u * UNIT ? offset - u * UNIT : 0;
@@ -195,7 +223,8 @@ inode_write(struct disk_sim *d, struct inode *i, size_t offset, const uint8_t *p
 			r->lo = (uint16_t)lo;
 		r->lo = r->lo < lo ? r->lo : (uint16_t)lo;
 		r->hi = r->hi > hi ? r->hi : (uint16_t)hi;
-		r->stamp = d->stamp;
+		r->stamp = d->stamp & INT32_MAX;
+		r->blank = !p && hi - lo == UNIT;
 	}
 	if (offset + n > i->size)
 		i->size = offset + n;
@@ -348,23 +377,32 @@ drop(struct disk_sim *d, struct pending *p)
 	if (p->inode)
 		inode_unref(p->inode);
 	mem_free(p->snapshot);
+	mem_free(p->bytes);
 	*p = d->pending[--d->pending_count];
 }
 
 static void
 take_snapshot(struct pending *p, const struct inode *i)
 {
-	size_t n = 0;
+	size_t n = 0, full = 0;
 
-	for (size_t u = 0; u < i->cap / UNIT; u++)
+	for (size_t u = i->dirty.lo; u < i->dirty.hi; u++) {
 		n += i->units[u].hi != 0;
-	p->snapshot = mem_alloc((n + 1) * sizeof(*p->snapshot));
-	for (size_t u = 0; u < i->cap / UNIT; u++) {
+		full += i->units[u].hi && !i->units[u].blank;
+	}
+	p->snapshot = mem_grow(NULL, n * sizeof(*p->snapshot));
+	p->bytes = mem_grow(NULL, full * UNIT);
+	full = 0;
+	for (size_t u = i->dirty.lo; u < i->dirty.hi; u++) {
+		struct snapshot *s = &p->snapshot[p->snapshot_count];
+
 		if (!i->units[u].hi)
 			continue;
-		p->snapshot[p->snapshot_count].unit = u;
-		p->snapshot[p->snapshot_count].range = i->units[u];
-		memcpy(p->snapshot[p->snapshot_count].bytes, i->now + u * UNIT, UNIT);
+		*s = (struct snapshot){ .unit = u, .range = i->units[u] };
+		if (!s->range.blank) {
+			s->bytes = &p->bytes[full++];
+			memcpy(*s->bytes, i->now + u * UNIT, UNIT);
+		}
 		p->snapshot_count++;
 	}
 	p->size = i->size;
@@ -378,13 +416,20 @@ make_durable(struct pending *p, bool really)
 	for (size_t k = 0; k < p->snapshot_count; k++) {
 		const struct snapshot *s = &p->snapshot[k];
 		struct range *r = &i->units[s->unit];
+		uint8_t *to = i->durable + s->unit * UNIT + s->range.lo;
+		size_t len = (size_t)(s->range.hi - s->range.lo);
 
-		if (really)
-			memcpy(i->durable + s->unit * UNIT + s->range.lo, s->bytes + s->range.lo,
-			       (size_t)(s->range.hi - s->range.lo));
+		if (really && s->bytes)
+			memcpy(to, *s->bytes + s->range.lo, len);
+		else if (really)
+			memset(to, 0, len);
 		if (r->stamp == s->range.stamp)
 			r->hi = 0;
 	}
+	while (i->dirty.lo < i->dirty.hi && !i->units[i->dirty.lo].hi)
+		i->dirty.lo++;
+	if (i->dirty.lo == i->dirty.hi)
+		i->dirty = (struct span){ 0, 0 };
 	if (really && p->size > i->durable_size)
 		i->durable_size = p->size;
 }
@@ -924,7 +969,7 @@ disk_sim_unsynced(const struct disk_sim *d, uint32_t *ret_steps)
 	for (size_t i = 0; i < d->now.count; i++) {
 		const struct inode *inode = d->now.names[i].inode;
 
-		for (size_t u = 0; u < inode->cap / UNIT; u++)
+		for (size_t u = inode->dirty.lo; u < inode->dirty.hi; u++)
 			units += inode->units[u].hi != 0;
 	}
 	return units;
@@ -1017,7 +1062,7 @@ crash_inode(struct disk_sim *d, struct inode *i, uint32_t *before)
 	enum fate fate = FATE_OLD;
 	size_t last = SIZE_MAX;
 
-	for (size_t u = 0; u < i->cap / UNIT; u++) {
+	for (size_t u = i->dirty.lo; u < i->dirty.hi; u++) {
 		if (!i->units[u].hi)
 			continue;
 		if (u / per_fate != last)
@@ -1029,10 +1074,15 @@ crash_inode(struct disk_sim *d, struct inode *i, uint32_t *before)
 	    (d->knobs.cut == DISK_SIM_DRAWN ? draw(d) % 2 != 0 : d->knobs.cut_units > 0))
 		i->durable_size = i->size;
 	i->size = i->durable_size;
-	if (i->cap) {
-		memset(i->durable + i->size, 0, i->cap - i->size);
-		memcpy(i->now, i->durable, i->cap);
+	if (i->changed.hi > i->size) {
+		size_t from = max_u64(i->changed.lo, i->size);
+
+		memset(i->durable + from, 0, i->changed.hi - from);
 	}
+	if (i->changed.hi)
+		memcpy(i->now + i->changed.lo, i->durable + i->changed.lo,
+		       i->changed.hi - i->changed.lo);
+	i->changed = i->dirty = (struct span){ 0, 0 };
 	i->poisoned = false;
 }
 
