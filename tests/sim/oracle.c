@@ -10,6 +10,7 @@
 #include <stdarg.h>
 
 #include "base/buf.h"
+#include "base/bytes.h"
 #include "base/hash.h"
 #include "base/log.h"
 #include "base/map.h"
@@ -90,6 +91,7 @@ struct oracle {
 		uint32_t before;
 	} suspects[64];
 	uint32_t suspect_count;
+	struct buf want; /* kept: each record needs it */
 };
 
 static uint64_t
@@ -138,6 +140,7 @@ oracle_free(struct oracle *o)
 	mem_free(o->gids);
 	mem_free(o->seqs);
 	mem_free(o->ns);
+	buf_free(&o->want);
 	mem_free(o);
 	return NULL;
 }
@@ -203,13 +206,16 @@ oracle_body(const struct oracle *o, uint32_t message, struct buf *out)
 {
 	const struct omessage *m = &o->messages[message];
 	size_t start = out->len, head;
+	char *p;
 
 	buf_printf(out, "m%" PRIu32 ":", message);
 	head = out->len - start;
+	if (m->size <= head)
+		return;
+	p = buf_reserve(out, m->size + 8) - head;
 	for (size_t i = head; i < m->size; i += 8)
-		buf_le64(out, hash_u64(message * UINT64_C(1000003) + i));
-	if (m->size > head)
-		out->len = start + m->size;
+		le_put64((uint8_t *)p + i, hash_u64(message * UINT64_C(1000003) + i));
+	out->len = start + m->size;
 }
 
 void
@@ -717,18 +723,18 @@ check_late_order(struct oracle *o, uint32_t message)
 static void
 check_bytes(struct oracle *o, uint32_t message, const struct sink_record *r)
 {
-	struct buf want = BUF_INIT;
+	struct buf *want = &o->want;
 	struct str uniq;
 	char text[32];
 
-	oracle_body(o, message, &want);
-	if (!str_eq(buf_as_str(&want), r->value))
+	buf_reset(want, SIZE_MAX);
+	oracle_body(o, message, want);
+	if (!str_eq(buf_as_str(want), r->value))
 		oracle_fail(o, "I-3 the body of message %" PRIu32 " is not what was sent", message);
-	buf_reset(&want, 0);
-	oracle_key(o, message, &want);
-	if (want.len ? !str_eq(buf_as_str(&want), r->key) : r->key.p != NULL)
+	buf_reset(want, SIZE_MAX);
+	oracle_key(o, message, want);
+	if (want->len ? !str_eq(buf_as_str(want), r->key) : r->key.p != NULL)
 		oracle_fail(o, "I-3 the key of message %" PRIu32 " is not what was sent", message);
-	buf_free(&want);
 	snprintf(text, sizeof(text), "u%" PRIu32, message);
 	if (!header(r, "UNIQ_KEY", &uniq) || !str_eq(uniq, str_of(text)))
 		oracle_fail(o, "I-3 UNIQ_KEY of message %" PRIu32 " is not what was sent", message);

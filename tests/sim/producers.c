@@ -78,7 +78,7 @@ struct producers {
 	uint32_t begun;
 	bool settling;
 	int64_t now_ns;
-	struct buf tx;
+	struct buf tx, body, properties; /* kept: each frame needs them */
 	struct producers_counts counts;
 };
 
@@ -119,6 +119,8 @@ producers_free(struct producers *p)
 	}
 	mem_free(p->all);
 	buf_free(&p->tx);
+	buf_free(&p->body);
+	buf_free(&p->properties);
 	mem_free(p);
 	return NULL;
 }
@@ -190,24 +192,29 @@ half_frame(struct producers *p, struct producer *one, uint32_t message, int32_t 
 {
 	struct wire_command c = { 0 };
 	struct wire_send s = { 0 };
-	struct buf body = BUF_INIT, props = BUF_INIT;
-	char text[WIRE_SEND_TEXT], topic[32];
+	struct buf *body = &p->body, *props = &p->properties;
+	char text[WIRE_SEND_TEXT] UNINITIALIZED, topic[32];
 	bool plain = oracle_is_plain(p->oracle, message);
+	size_t at;
 
-	oracle_body(p->oracle, message, &body);
+	buf_reset(body, SIZE_MAX);
+	buf_reset(props, SIZE_MAX);
+	oracle_body(p->oracle, message, body);
 	if (altered)
-		buf_printf(&body, "!");
-	buf_printf(&props, "UNIQ_KEY\001u%" PRIu32 "\002WAIT\001true\002", message);
-	if (!plain)
-		buf_printf(&props, "TRAN_MSG\001true\002PGROUP\001%s\002", one->group);
-	{
-		struct buf key = BUF_INIT;
-
-		oracle_key(p->oracle, message, &key);
-		if (key.len)
-			buf_printf(&props, "KEYS\001%.*s\002", STR_ARG(buf_as_str(&key)));
-		buf_free(&key);
+		buf_u8(body, '!');
+	buf_printf(props, "UNIQ_KEY\001u%" PRIu32 "\002WAIT\001true\002", message);
+	if (!plain) {
+		buf_str(props, STR("TRAN_MSG\001true\002PGROUP\001"));
+		buf_str(props, str_of(one->group));
+		buf_u8(props, 2);
 	}
+	at = props->len;
+	buf_str(props, STR("KEYS\001"));
+	oracle_key(p->oracle, message, props);
+	if (props->len == at + strlen("KEYS\001"))
+		props->len = at; /* it has none */
+	else
+		buf_u8(props, 2);
 	snprintf(topic, sizeof(topic), "topic%" PRIu32, oracle_topic(p->oracle, message));
 	s.producer_group = wstr(one->group);
 	s.topic = wstr(topic);
@@ -216,14 +223,12 @@ half_frame(struct producers *p, struct producer *one, uint32_t message, int32_t 
 	s.queue_id = (int32_t)rng_sim_below(&p->rng, 4);
 	s.sys_flag = plain ? 0 : WIRE_SYS_PREPARED;
 	s.born_timestamp = p->now_ns / NS_PER_MS;
-	s.properties = (struct wire_str){ props.data, props.len };
+	s.properties = (struct wire_str){ props->data, props->len };
 	c.code = one->binary ? WIRE_SEND_V2 : WIRE_SEND;
 	c.opaque = opaque;
-	c.body = (struct wire_str){ body.data, body.len };
+	c.body = (struct wire_str){ body->data, body->len };
 	wire_send_fields(&s, &c, text);
 	send_command(p, one, &c);
-	buf_free(&body);
-	buf_free(&props);
 }
 
 static void
