@@ -196,6 +196,9 @@ faults_draw(struct life *l)
 		if (odds[i].most)
 			l->rate[f] = life_between(&l->dice[f], odds[i].least, odds[i].most);
 	}
+	for (int f = 0; f < FAULT_COUNT; f++)
+		if (l->rate[f])
+			l->striking[l->striking_count++] = (enum fault)f;
 	draw_disk(l);
 	draw_net(l);
 	draw_kafka(l);
@@ -495,9 +498,11 @@ strike(struct life *l, enum fault f)
 void
 faults_strike(struct life *l)
 {
-	for (int f = 0; f < FAULT_COUNT && l->loop; f++) {
-		if (l->rate[f] && rng_sim_below(&l->dice[f], 10000) < l->rate[f])
-			strike(l, (enum fault)f);
+	for (uint32_t i = 0; i < l->striking_count && l->loop; i++) {
+		enum fault f = l->striking[i];
+
+		if (rng_sim_below(&l->dice[f], 10000) < l->rate[f])
+			strike(l, f);
 	}
 	if (l->loop && just_reclaimed(l))
 		strike(l, FAULT_POWER_CUT);

@@ -42,6 +42,8 @@ struct life {
 	/* Faults: each class has dice of its own, so that switching one off leaves the others. */
 	struct rng_sim dice[FAULT_COUNT];
 	uint32_t rate[FAULT_COUNT]; /* of 10,000 steps; 0: does not strike by itself */
+	enum fault striking[FAULT_COUNT]; /* those that do, in order                       */
+	uint32_t striking_count;
 	bool excused;		/* something was done that may end the process            */
 	enum fault struck;	/* what                                                   */
 	int64_t watchdog_ns;	/* it hangs, and somebody kills it then; 0: no             */

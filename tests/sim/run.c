@@ -675,9 +675,8 @@ check_journal(struct life *l)
 }
 
 static void
-check_limits(struct life *l)
+check_limits(struct life *l, const struct core_stats *s)
 {
-	const struct core_stats *s = core_stats(loop_core(l->loop));
 	struct group_view g;
 	uint32_t at = 0;
 
@@ -693,7 +692,7 @@ check_limits(struct life *l)
 }
 
 static void
-count_blows(struct life *l)
+count_blows(struct life *l, const struct core_stats *s)
 {
 	struct disk_sim_knobs *d = disk_sim_knobs(l->disk);
 
@@ -710,12 +709,13 @@ count_blows(struct life *l)
 		l->oldest_seen = journal_stats(loop_journal(l->loop))->oldest_segment;
 	check_journal(l);
 	check_amplification(l);
-	hit(l, SOMETIMES_DEFERRED, core_stats(loop_core(l->loop))->deferred > 0);
+	hit(l, SOMETIMES_DEFERRED, s->deferred > 0);
 }
 
 bool
 life_step(struct life *l)
 {
+	const struct core_stats *s;
 	bool power;
 	int err;
 
@@ -730,9 +730,10 @@ life_step(struct life *l)
 	net_sim_advance(l->net, l->now_ns);
 	err = loop_turn(l->loop, 0);
 	notice_mislaid(l);
-	check_limits(l);
+	s = core_stats(loop_core(l->loop));
+	check_limits(l, s);
 	if (!err)
-		count_blows(l);
+		count_blows(l, s);
 	if (!err && disk_sim_stopped(l->disk))
 		err = ERR_IO; /* it died in the middle of that turn */
 	if (err && faults_excuse(l, err, &power))
