@@ -267,8 +267,10 @@ main(int argc, char **argv)
 	bool expect = false, single = false, hashes = false;
 	int64_t begun = real_ns();
 
-	/* Each life of a broker has large tables, hardly used: zeroed pages instead of zeroing. */
-	mallopt(M_MMAP_THRESHOLD, 1 << 18);
+	/* What one world gives back the next one takes: the kernel need not hear of it. */
+	mallopt(M_MMAP_THRESHOLD, 1 << 25);
+	mallopt(M_TRIM_THRESHOLD, 1 << 28);
+	mallopt(M_TOP_PAD, 1 << 24);
 	for (int i = 1; i < argc; i++) {
 		if (argument(argc, argv, &i, "--seed", &one))
 			single = true;
