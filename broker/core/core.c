@@ -81,6 +81,7 @@ core_free(struct core *c)
 	mem_free(c->n_scratch);
 	mem_free(c->state_topics);
 	mem_free(c->state_lanes);
+	mem_free(c->audits);
 	buf_free(&c->audit_buf);
 	mem_free(c);
 	return NULL;

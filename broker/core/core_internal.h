@@ -170,6 +170,11 @@ struct done_n {
 	uint64_t n;
 };
 
+struct audit_at {
+	uint64_t number;
+	uint64_t lsn;
+};
+
 struct core {
 	struct core_conf conf;
 	struct ports ports;
@@ -250,6 +255,8 @@ struct core {
 	uint64_t recovered_decisions;
 	struct done_n *done;	 /* recovery: n published by name, retried ones apart     */
 	size_t done_count, done_cap;
+	struct audit_at *audits; /* recovery: all that were read; from core_start() on those */
+	size_t audits_count, audits_cap; /* that lie once more behind, by LSN             */
 
 	struct timeline_slot *timeline;
 	uint64_t *timeline_heads;
@@ -368,6 +375,10 @@ void core_operation_durable(struct core *c, const struct pending *p);
 
 /* ---- core_recover.c -------------------------------------------------------------------------- */
 
+/* What was copied by a reclaim that did not come to its end. */
+void core_audits_sort(struct core *c);
+/* Is there a later copy of the audit record at LSN? */
+bool core_audit_copied(const struct core *c, uint64_t lsn);
 /* Before core_start(): from the last word about an undecided row until its next check. */
 int64_t core_recovered_gap_ns(const struct core *c, const struct row *row);
 

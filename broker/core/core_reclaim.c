@@ -255,7 +255,8 @@ core_reclaim(struct core *c, const struct entry *e, struct place place)
 		reclaim_half(c, &e->copy.half, e->copy.topics, &e->copy, place);
 		return;
 	case ENTRY_AUDIT:
-		if (e->audit.ms + c->conf.audit_retention_ms > c->wall_ms)
+		if (e->audit.ms + c->conf.audit_retention_ms > c->wall_ms &&
+		    !core_audit_copied(c, place.lsn))
 			(void)core_append(c, e);
 		return;
 	case ENTRY_STUB:  /* core_reclaim_stub() */

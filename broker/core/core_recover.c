@@ -476,6 +476,75 @@ recover_published(struct core *c, const struct entry_published *e)
 	return 0;
 }
 
+/* ---- audit records --------------------------------------------------------------------------- */
+
+static void
+recover_audit(struct core *c, const struct entry_audit *e, uint64_t lsn)
+{
+	if (e->number > c->audit_number) {
+		c->audit_number = e->number;
+		memcpy(c->audit_chain, e->chain, sizeof(c->audit_chain));
+	}
+	if (c->audits_count == c->audits_cap) {
+		c->audits_cap = c->audits_cap ? c->audits_cap * 2 : 64;
+		c->audits = mem_grow(c->audits, c->audits_cap * sizeof(*c->audits));
+	}
+	c->audits[c->audits_count++] = (struct audit_at){ e->number, lsn };
+}
+
+static int
+by_audit_number(const void *a, const void *b)
+{
+	const struct audit_at *x = a;
+	const struct audit_at *y = b;
+
+	if (x->number != y->number)
+		return x->number < y->number ? -1 : 1;
+	return x->lsn < y->lsn ? -1 : x->lsn > y->lsn;
+}
+
+static int
+by_audit_lsn(const void *a, const void *b)
+{
+	const struct audit_at *x = a;
+	const struct audit_at *y = b;
+
+	return x->lsn < y->lsn ? -1 : x->lsn > y->lsn;
+}
+
+/*
+ * No row tells where an audit record lies now.  Were all of them copied by each reclaim that a
+ * crash cuts short, they would double each time, and for the whole of audit.retention.
+ */
+void
+core_audits_sort(struct core *c)
+{
+	size_t kept = 0;
+
+	if (c->audits_count)
+		qsort(c->audits, c->audits_count, sizeof(*c->audits), by_audit_number);
+	for (size_t i = 0; i + 1 < c->audits_count; i++)
+		if (c->audits[i].number == c->audits[i + 1].number)
+			c->audits[kept++] = c->audits[i];
+	c->audits_count = kept;
+	if (kept) {
+		qsort(c->audits, kept, sizeof(*c->audits), by_audit_lsn);
+		return;
+	}
+	mem_free(c->audits);
+	c->audits = NULL;
+	c->audits_cap = 0;
+}
+
+bool
+core_audit_copied(const struct core *c, uint64_t lsn)
+{
+	struct audit_at key = { 0, lsn };
+
+	return c->audits_count &&
+	       bsearch(&key, c->audits, c->audits_count, sizeof(key), by_audit_lsn) != NULL;
+}
+
 static void
 recover_cluster(struct core *c, struct str id)
 {
@@ -561,10 +630,7 @@ core_recover(struct core *c, const struct entry *e, struct place place)
 	case ENTRY_COPY:
 		return recover_copy(c, &e->copy, place);
 	case ENTRY_AUDIT:
-		if (e->audit.number > c->audit_number) {
-			c->audit_number = e->audit.number;
-			memcpy(c->audit_chain, e->audit.chain, sizeof(c->audit_chain));
-		}
+		recover_audit(c, &e->audit, place.lsn);
 		return 0;
 	case ENTRY_OLDEST:
 		return 0;

@@ -230,6 +230,7 @@ core_start(struct core *c, int64_t now_ns, uint64_t wall_ms)
 		groups_drop(&c->groups, i);
 	mem_free(s.owed);
 	mem_free(s.finished);
+	core_audits_sort(c);
 	mem_free(c->done);
 	c->done = NULL;
 	c->done_count = c->done_cap = 0;

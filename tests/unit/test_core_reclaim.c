@@ -247,6 +247,47 @@ START_TEST(the_watermark_is_journaled_before_its_messages_go)
 }
 END_TEST
 
+/* Copies all, which becomes durable; and is killed before the old segment is given up. */
+static void
+reclaim_cut_short(void)
+{
+	uint32_t end = f.count;
+
+	fake_roll(&f);
+	for (uint32_t i = f.first; i < end; i++)
+		core_reclaim(f.core, &f.log[i], (struct place){ i * FAKE_LEN, FAKE_LEN });
+	fake_sync(&f);
+	fake_crash(&f, 0);
+}
+
+/*
+ * In a loop of crashes each start begins its reclaim anew.  Were an audit record copied by each of
+ * them, its copies would be copied too, and fill the journal past any quota.
+ */
+START_TEST(an_audit_record_is_copied_once)
+{
+	struct answer a, b;
+	uint32_t audits = 0;
+
+	open_with_topics();
+	a = fake_begin(&f, 1, "a", "x");
+	b = fake_begin(&f, 1, "b", "x");
+	operate(VERB_ROLLBACK, a.gid);
+	operate(VERB_ROLLBACK, b.gid);
+	fake_turn(&f);
+	for (int i = 0; i < 4; i++)
+		reclaim_cut_short();
+	fake_reclaim(&f);
+	for (uint32_t i = f.first; i < f.count; i++)
+		audits += f.log[i].type == ENTRY_AUDIT;
+	ck_assert_uint_eq(audits, 2);
+	fake_reclaim(&f); /* in this life too */
+	for (uint32_t i = f.first; i < f.count; i++)
+		audits += f.log[i].type == ENTRY_AUDIT;
+	ck_assert_uint_eq(audits, 4);
+}
+END_TEST
+
 int
 main(void)
 {
@@ -260,5 +301,6 @@ main(void)
 	tcase_add_test(t, an_immunity_of_its_own_is_copied);
 	tcase_add_test(t, several_messages_that_were_rolled_back_go);
 	tcase_add_test(t, the_watermark_is_journaled_before_its_messages_go);
+	tcase_add_test(t, an_audit_record_is_copied_once);
 	return unit_run_case("core_reclaim", t);
 }
