@@ -28,6 +28,8 @@ struct audit {
 	uint64_t number;
 	uint8_t chain[16];
 	uint64_t content; /* hash of all else */
+	uint32_t walk;    /* in which it was last met, */
+	uint32_t times;   /* and how often */
 };
 
 struct operators {
@@ -40,6 +42,7 @@ struct operators {
 	uint32_t given;       /* orders the core has been given */
 	struct audit *audits; /* of the last walk, by number */
 	uint32_t audit_count, audit_room;
+	uint32_t walks;
 	uint64_t last_seq; /* of the record before, when it was an audit record; 0: not */
 	int last_verb;
 	bool blind;
@@ -263,6 +266,21 @@ audit_find(struct operators *o, uint64_t number)
 	return NULL;
 }
 
+/*
+ * I-9: it lies where it was written, or was copied to from there, and perhaps in the copy that a
+ * reclaim has made by now: no number of reclaims that were cut short makes more of it.
+ */
+static void
+count_audit(struct operators *o, struct audit *a)
+{
+	if (a->walk != o->walks)
+		a->times = 0;
+	a->walk = o->walks;
+	if (++a->times > 2)
+		oracle_fail(o->oracle, "I-9 audit record %" PRIu64 " lies %" PRIu32 " times",
+			    a->number, a->times);
+}
+
 static void
 keep_audit(struct operators *o, const struct reader_record *r, uint64_t number)
 {
@@ -274,8 +292,10 @@ keep_audit(struct operators *o, const struct reader_record *r, uint64_t number)
 	memcpy(a.chain, r->body + r->len - 16, 16);
 	if (known && known->content != a.content)
 		oracle_fail(o->oracle, "I-12 audit record %" PRIu64 " has two contents", number);
-	if (known)
+	if (known) {
+		count_audit(o, known);
 		return;
+	}
 	before = number > 1 ? audit_find(o, number - 1) : &(struct audit){ 0 };
 	if (before) {
 		chain_after(before->chain, r, chain);
@@ -287,6 +307,7 @@ keep_audit(struct operators *o, const struct reader_record *r, uint64_t number)
 		o->audit_room = o->audit_room ? o->audit_room * 2 : 16;
 		o->audits = mem_grow(o->audits, o->audit_room * sizeof(*o->audits));
 	}
+	count_audit(o, &a);
 	o->audits[o->audit_count++] = a;
 	o->counts.audits++;
 }
@@ -394,6 +415,7 @@ operators_audit(struct operators *o)
 	if (!o->order_count || o->blind || disk_sim_stopped(o->disk))
 		return;
 	o->last_seq = 0;
+	o->walks++;
 	if (!reader_walk(o->disk, on_record, o))
 		oracle_fail(o->oracle, "I-13 a durable group holds a record that does not count");
 }

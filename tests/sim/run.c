@@ -632,7 +632,9 @@ next_ns(struct life *l)
 /*
  * I-9: of what clients cause at most three times as much is copied, for a segment of which more
  * than three quarters are live is copied at most once a second; and a run of the daemon may pack
- * what it found closer, once.
+ * what it found closer, once.  That is a write amplification of four, where the rules ask for
+ * three: for those reclaim would have to back off from two thirds on, and a journal between
+ * these two would take in a third of a segment a second, then a minute.
  */
 static void
 check_amplification(struct life *l)
@@ -649,8 +651,8 @@ check_amplification(struct life *l)
 }
 
 /*
- * I-9: never more than the quota and two segments in all, however many starts come in a row: all
- * files, whoever knows of them.  Segments leave oldest first.
+ * I-9: never more than the quota, however many starts come in a row: all files, whoever knows of
+ * them.  Segments leave oldest first.
  * I-10: positions never go back within one run of the daemon.
  */
 static void
@@ -660,7 +662,7 @@ check_journal(struct life *l)
 	uint64_t bytes = disk_sim_used(l->disk);
 
 	l->was_full |= j->full;
-	if (bytes > j->quota_bytes + 2 * l->conf.journal.segment_bytes)
+	if (bytes > j->quota_bytes)
 		oracle_fail(l->oracle,
 			    "I-9 the journal has %" PRIu64 " bytes, and %" PRIu64 " to use", bytes,
 			    j->quota_bytes);
