@@ -25,8 +25,8 @@
 	X(TOLD_BEFORE_MARKED, "sim", "the oldest unpublished is told before marks are durable") \
 	/* what a crash leaves */ \
 	X(CRC_WITHOUT_LENGTH, "test_record", "the checksum of a group leaves out its length") \
-	X(TRUNCATE_AT_FIRST_BAD, "test_journal", "damage below a durable LSN is a torn tail") \
-	X(START_EMPTY, "test_journal", "no segment has a valid opening: start with none") \
+	X(TRUNCATE_AT_FIRST_BAD, "test_recover", "damage below a durable LSN is a torn tail") \
+	X(START_EMPTY, "test_recover", "no segment has a valid opening: start with none") \
 	X(RECOVERY_NOT_IDEMPOTENT, "sim", "recovery counts records instead of believing them") \
 	X(PARTITION_ANEW, "sim", "recovery computes the partition again from the key") \
 	X(REPLACED_BEFORE_SYNC, "sim", "a segment written anew takes its name unsynced") \
