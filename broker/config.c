@@ -316,7 +316,8 @@ cross_check(struct loader *l)
 	if (!l->src->without_kafka && !config_entry_find(c, "kafka.bootstrap.servers") &&
 	    !config_entry_find(c, "kafka.metadata.broker.list"))
 		config_fault(l, l->src->file ? l->src->file : CONFIG_FILE,
-			     "kafka.bootstrap.servers is not set: where is Kafka?");
+			     "%skafka.bootstrap.servers is not set: where is Kafka?",
+			     l->no_file ? "is not there, and " : "");
 }
 
 static void

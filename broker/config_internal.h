@@ -24,6 +24,7 @@ struct loader {
 	size_t owned_cap;
 	unsigned level;
 	int err;
+	bool no_file; /* nobody named one, and there is none */
 };
 
 /* What is wrong, and where: a line of the faults. */

@@ -91,6 +91,7 @@ config_read_file(struct loader *l, const char *path, bool may_be_missing)
 	int no = read_whole(path, FILE_MAX_BYTES, &text);
 
 	l->level++;
+	l->no_file |= may_be_missing && no == ENOENT;
 	if (no && !(no == ENOENT && may_be_missing)) {
 		config_fault(l, path, "cannot be read: %s", strerror(no));
 	} else if (!no) {

@@ -138,7 +138,12 @@ usage(FILE *to, int code)
 	      "  escrowd journal dump|verify|stat DIRECTORY\n"
 	      "  escrowd --version | --help\n"
 	      "\n"
-	      "  --demo   an in-process mock of Kafka and a journal in a temporary directory\n",
+	      "  --config FILE    instead of /etc/escrow/escrowd.conf, which need not be there\n"
+	      "  --set KEY=VALUE  one setting, over those of files and ESCROW_* variables\n"
+	      "  --demo           an in-process mock of Kafka and a journal in a temporary "
+	      "directory\n"
+	      "\n"
+	      "The least: --set kafka.bootstrap.servers=HOST:PORT --set data.dir=DIRECTORY\n",
 	      to);
 	return code;
 }
@@ -313,16 +318,22 @@ start(struct daemon *d)
 	err = http_start(&http, d->world.net, &d->http);
 	if (err) {
 		log_error("cannot serve http", "address=%s error=%s", log_q(str_of(http.address)),
-			  log_q(str_of(err_text(err))));
+			  log_q(str_of(net_listen_text(err))));
 		return EXIT_START;
 	}
 	http_hooks(d->http, &hooks);
 	notify_send("STATUS=recovering");
 	err = loop_new(&d->world, &d->config.loop, &hooks, &d->loop, &fault);
 	if (err) {
-		log_error("cannot start", "error=%s detail=%s segment=%" PRIu64 " lsn=%" PRIu64,
-			  err_name(err), log_q(str_of(fault.text[0] ? fault.text : err_text(err))),
-			  fault.segment, fault.lsn);
+		const char *why = fault.text[0] ? fault.text : err_text(err);
+
+		if (fault.segment)
+			log_error("cannot start",
+				  "error=%s detail=%s segment=%" PRIu64 " lsn=%" PRIu64,
+				  err_name(err), log_q(str_of(why)), fault.segment, fault.lsn);
+		else
+			log_error("cannot start", "error=%s detail=%s", err_name(err),
+				  log_q(str_of(why)));
 		return EXIT_START;
 	}
 	http_serving(d->http, d->loop);
@@ -479,8 +490,12 @@ main(int argc, char **argv)
 	if (argc == 4 && strcmp(argv[1], "journal") == 0 &&
 	    (!strcmp(argv[2], "dump") || !strcmp(argv[2], "verify") || !strcmp(argv[2], "stat")))
 		return journal_tool(argv[2], argv[3]);
-	if (argc == 2 && strcmp(argv[1], "--help") == 0)
+	if (argc >= 2 && (!strcmp(argv[argc - 1], "--help") || !strcmp(argv[argc - 1], "-h")))
 		return usage(stdout, 0);
+	if (argc >= 2 && strcmp(argv[1], "journal") == 0) {
+		fputs("escrowd journal: wants dump, verify or stat, and a directory\n", stderr);
+		return usage(stderr, EXIT_CONFIG);
+	}
 	if (argc == 2 && strcmp(argv[1], "--version") == 0)
 		return printf("escrowd " ESCROW_VERSION " (" ESCROW_REVISION "), librdkafka %s\n",
 			      sink_real_version()) < 0;

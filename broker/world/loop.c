@@ -398,7 +398,7 @@ loop_new(const struct world *world, const struct loop_conf *conf, const struct l
 	err = remoting_new(l->core, world->net, &conf->remoting, &l->remoting);
 	if (err) {
 		snprintf(ret_fault->text, sizeof(ret_fault->text), "cannot listen on %s: %s",
-			 conf->remoting.listen, err_text(err));
+			 conf->remoting.listen, net_listen_text(err));
 		goto fail;
 	}
 	l->serving = true;

@@ -47,7 +47,7 @@ struct net_event {
 };
 
 struct net_ops {
-	/* "127.0.0.1:9876", "[::1]:9876"; port 0: any.  ERR_SYSTEM, ERR_EXISTS (in use). */
+	/* "127.0.0.1:9876", "[::1]:9876"; port 0: any.  ERR_EXISTS, ERR_CONFIG, ERR_SYSTEM. */
 	int (*listen)(struct net *n, const char *address, struct net_listener **ret_listener);
 	void (*unlisten)(struct net *n, struct net_listener *l);
 	void (*listen_addr)(struct net_listener *l, struct net_addr *ret_addr);
@@ -78,5 +78,7 @@ int net_real_open(struct net **ret_net);
 void net_addr_format(const struct net_addr *a, char ret_text[NET_ADDR_TEXT]);
 /* The way back, numeric only: 0, or -1 and *RET_ADDR untouched. */
 int net_addr_parse(const char *text, size_t n, struct net_addr *ret_addr);
+/* Why an address could not be listened at, for who wrote it down. */
+const char *net_listen_text(int err);
 
 #endif /* NET_H */

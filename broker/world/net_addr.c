@@ -5,6 +5,8 @@
  */
 #include "world/net.h"
 
+#include "base/err.h"
+
 #include <arpa/inet.h>
 #include <stdio.h>
 #include <sys/socket.h>
@@ -57,4 +59,14 @@ net_addr_parse(const char *text, size_t n, struct net_addr *ret_addr)
 	a.port = (uint16_t)port;
 	*ret_addr = a;
 	return 0;
+}
+
+const char *
+net_listen_text(int err)
+{
+	if (err == ERR_EXISTS)
+		return "another process listens there";
+	if (err == ERR_CONFIG)
+		return "this machine has no such address";
+	return err_text(err);
 }

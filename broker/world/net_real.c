@@ -146,7 +146,9 @@ bind_one(const struct addrinfo *ai, int *ret_fd)
 		err = errno;
 		(void)close(fd);
 		errno = err;
-		return err == EADDRINUSE ? ERR_EXISTS : ERR_SYSTEM;
+		return err == EADDRINUSE      ? ERR_EXISTS
+		       : err == EADDRNOTAVAIL ? ERR_CONFIG
+					      : ERR_SYSTEM;
 	}
 	*ret_fd = fd;
 	return 0;

@@ -90,7 +90,7 @@ def port_in_use(world):
 		world.daemon.settings["listen.address"] = "127.0.0.1:%d" % taken.getsockname()[1]
 		for i in range(20):
 			words = world.daemon.refuses_to_start()
-			if "cannot listen" not in words:
+			if "cannot listen" not in words or "another process listens there" not in words:
 				raise world.lab.Failed("the refusal does not say why: " + words)
 			segments = [f.name for f in data.iterdir() if f.name[0] == "0"]
 			if i == 0:

@@ -45,7 +45,15 @@ def settings_are_printed(world):
 	again = escrowd(world, "--print-config", "--config", str(world.folder / "printed.conf"))
 	if [l for l in again.stdout.splitlines() if l and not l.startswith("#")] != lines:
 		raise world.lab.Failed("what was printed reads otherwise: " + again.stdout)
-	for args in (["--no-such"], ["--set"], ["--set", "nothing"], ["journal", "mend", "/tmp"]):
+	for args in (["--help"], ["-h"], ["journal", "--help"]):
+		done = escrowd(world, *args)
+		if done.returncode != 0 or "/etc/escrow/escrowd.conf" not in done.stdout:
+			raise world.lab.Failed("%s: %s" % (args, done.stdout + done.stderr))
+	bare = escrowd(world)
+	if not os.path.exists("/etc/escrow") and (bare.returncode != 1 or bare.stderr != "/etc/escrow/escrowd.conf: is not there, and "
+						  "kafka.bootstrap.servers is not set: where is Kafka?\n"):
+		raise world.lab.Failed("without any settings: status %d, %s" % (bare.returncode, bare.stderr))
+	for args in (["--no-such"], ["--set"], ["--set", "nothing"], ["journal"], ["journal", "mend", "/tmp"]):
 		done = escrowd(world, *args)
 		if done.returncode == 0 or not done.stderr:
 			raise world.lab.Failed("%s is taken: %s" % (args, done.stdout))
