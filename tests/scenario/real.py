@@ -120,6 +120,17 @@ def topic_gone_at_commit(world):
 
 def kafka_restarts(world):
 	"""Kafka killed, or stopped for a while, and back: commits are taken meanwhile and arrive afterwards."""
+	second = world.lab.Kafka(world.folder / "second")
+	try:
+		second.script("start", "--port", world.kafka.address.split(":")[1])
+	except world.lab.Failed as e:
+		if "is in use" not in str(e):
+			raise
+	else:
+		raise world.lab.Failed("scripts/kafka takes another's broker for its own")
+	second.wipe()
+	if (world.folder / "second").exists():
+		raise world.lab.Failed("scripts/kafka wipe leaves its folder")
 	world.topics.create("restart:2")
 	world.lab.until("the topic is known", lambda: known(world.half("restart", b"x")), 15)
 	keys = world.commit("restart", 10)
