@@ -350,6 +350,9 @@ void core_ask(struct core *c);
 int64_t core_ask_due_ns(const struct core *c);
 void core_check_fetched(struct core *c, uint64_t which, const struct half *half);
 
+/* What Kafka adds to a record, and our own headers without the names of group and key. */
+#define RECORD_OVERHEAD 320u
+
 /* ---- core_publish.c -------------------------------------------------------------------------- */
 
 /* The lane of (topic, partition), made when new. */

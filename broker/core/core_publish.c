@@ -6,8 +6,9 @@
  */
 #include "core/core_internal.h"
 
-#define LANE_QUANTUM 64  /* messages of one lane before the next lane has its turn */
-#define FLIGHT_FIXED 256 /* of each message under way: our own headers, and its book-keeping */
+#define LANE_QUANTUM    64       /* messages of one lane before the next lane has its turn */
+#define BATCH_BYTES     1000000u /* librdkafka makes no longer ones, unless it is told to */
+#define KAFKA_TOO_LARGE 10       /* MSG_SIZE_TOO_LARGE: of a message, or of its whole batch */
 
 uint32_t
 core_lane(struct core *c, uint32_t topic, int32_t partition)
@@ -96,14 +97,51 @@ lane_watch(struct core *c, uint32_t number, bool acked)
 }
 
 /*
- * What Kafka's client holds of M until it reports: inflated, whatever it takes in the journal, or a
- * few kilobytes of ours would be gigabytes of its memory, and seconds of inflating in one turn.
+ * What Kafka's client holds of message I until it reports: inflated, whatever it takes in the
+ * journal, or a few kilobytes of ours would be gigabytes of its memory, and seconds of inflating in
+ * one turn.
  */
 static uint32_t
-flight_size(const struct message *m)
+flight_size(const struct half *h, uint32_t i)
 {
-	return (uint32_t)(FLIGHT_FIXED + max_u64(m->plain_bytes, m->value.n) + m->key.n +
-			  m->headers.bytes.n);
+	const struct message *m = &h->messages[i];
+
+	return (uint32_t)(RECORD_OVERHEAD + h->group.n + h->key.n +
+			  max_u64(m->plain_bytes, m->value.n) + m->key.n + m->headers.bytes.n);
+}
+
+/*
+ * Kafka's limit is that of a batch, and its client puts into one what it has for a partition,
+ * without knowing the topic's limit: what is under way must fit one.  Or all of it would be
+ * refused, and with it the handle that all lanes share, and only one message would get through.
+ */
+static bool
+is_full(const struct core *c, const struct lane *lane, uint32_t size)
+{
+	uint64_t most = lane->most ? lane->most : UINT64_MAX;
+	uint32_t max = c->topics.topics[lane->topic].max_bytes;
+
+	if (max && max < BATCH_BYTES + RECORD_OVERHEAD)
+		most = min_u64(most, max);
+	return lane->in_flight > 0 && lane->bytes + size > most;
+}
+
+/*
+ * The limit is not known, or was lowered: half of what was under way is tried next, and half of
+ * that.  Unless it was one message that is too large by itself, and no batch.
+ */
+static void
+learn_most(struct lane *lane, enum report report, int32_t code)
+{
+	if (report != REPORT_REFUSED || code != KAFKA_TOO_LARGE)
+		return;
+	if (lane->mode == LANE_SOLO)
+		lane->most = lane->most_before;
+	if (lane->mode != LANE_OPEN)
+		return;
+	lane->most_before = lane->most;
+	if (lane->in_flight > 1)
+		lane->most = max_u64(lane->bytes / 2, 1);
 }
 
 /* Hands ITEM, whose half is here, to Kafka.  False: the lane must wait. */
@@ -134,8 +172,9 @@ send_item(struct core *c, uint32_t number, const struct lane_item *item, const s
 	}
 	f->lane = number;
 	f->position = lanes_sent(&c->lanes, number);
-	f->bytes = flight_size(&half->messages[item->index]);
+	f->bytes = flight_size(half, item->index);
 	c->flight_bytes += f->bytes;
+	lanes_at(&c->lanes, number)->bytes += f->bytes;
 	return true;
 }
 
@@ -166,6 +205,10 @@ pump_lane(struct core *c, uint32_t number)
 			lanes_untaken(&c->lanes, number, err, c->now_ns);
 			lane_watch(c, number, false);
 			lanes_unready(&c->lanes);
+			return;
+		}
+		if (is_full(c, lanes_at(&c->lanes, number), flight_size(half, item.index))) {
+			lanes_unready(&c->lanes); /* the next report wakes it */
 			return;
 		}
 		if (!send_item(c, number, &item, half))
@@ -206,7 +249,8 @@ core_lane_fetched(struct core *c, uint32_t number, const struct half *half)
 	}
 	/* The lane may have been frozen, and the row copied, since it was asked for. */
 	if (c->stats.foreign_cluster || c->sink_full || !lanes_next(&c->lanes, number, &item) ||
-	    item.n != n || core_row(c, item.row)->txn.seq != half->gid.lo)
+	    item.n != n || core_row(c, item.row)->txn.seq != half->gid.lo ||
+	    is_full(c, lane, flight_size(half, item.index)))
 		return;
 	(void)send_item(c, number, &item, half);
 }
@@ -326,6 +370,7 @@ core_report(struct core *c, uint64_t token, enum report report, int64_t offset, 
 	uint32_t i = (uint32_t)token;
 	struct lane_item item;
 	struct lane_flight f;
+	struct lane *lane;
 
 	if (i >= c->flight_count || c->flights[i].lane == LANE_NONE ||
 	    c->flights[i].serial != token >> 32)
@@ -334,6 +379,9 @@ core_report(struct core *c, uint64_t token, enum report report, int64_t offset, 
 	c->flights[i].serial++;
 	flight_free(c, i);
 	c->flight_bytes -= f.bytes;
+	lane = lanes_at(&c->lanes, f.lane);
+	learn_most(lane, report, code);
+	lane->bytes -= f.bytes;
 	switch (lanes_report(&c->lanes, f.lane, f.position, report, code, c->now_ns, &item)) {
 	case LANE_ACKED:
 		item_acked(c, lanes_at(&c->lanes, f.lane), &item, offset);

@@ -9,9 +9,6 @@
 #include "core/core_internal.h"
 #include "core/partition.h"
 
-/* What Kafka adds to a record, and our own headers without the group's name. */
-#define RECORD_OVERHEAD 320u
-
 /* ---- answers --------------------------------------------------------------------------------- */
 
 static void
@@ -295,7 +292,8 @@ fit(struct core *c, const struct half *h, const uint32_t *topics, const char **r
 		const struct topic *topic = &c->topics.topics[topics[i]];
 		uint64_t bytes = (uint64_t)m->plain_bytes + m->key.n + m->headers.bytes.n;
 
-		if (topic->max_bytes && bytes + RECORD_OVERHEAD + h->group.n > topic->max_bytes) {
+		if (topic->max_bytes &&
+		    bytes + RECORD_OVERHEAD + h->group.n + h->key.n > topic->max_bytes) {
 			*ret_why = "the message is larger than the topic's max.message.bytes";
 			return ANSWER_TOO_BIG;
 		}

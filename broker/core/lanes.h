@@ -58,6 +58,9 @@ struct lane {
 	uint64_t next;	      /* of the next to send                                    */
 	uint64_t end;	      /* behind the last slot                                   */
 	uint32_t in_flight;
+	uint64_t bytes;	      /* of these, in Kafka's records                           */
+	uint64_t most;	      /* of bytes: Kafka refused more in one batch; 0: any      */
+	uint64_t most_before; /* SOLO, REFUSING: if it turns out that it was no batch   */
 	uint64_t pending;     /* pushed and not settled                                 */
 	struct lane_chunk *chunk_first;
 	struct lane_chunk *chunk_last;

@@ -66,6 +66,24 @@ def limits_of_a_topic(world):
 			raise world.lab.Failed("%d bytes to %s: %r instead of %d" % (size, topic, answer, code))
 
 
+def burst_to_a_small_topic(world):
+	"""Kafka's limit is that of a batch: a backlog to a small topic must not cost Kafka's client for each message."""
+	world.topics.create("burst:1:max.message.bytes=20000")
+	world.lab.until("burst is known", lambda: known(world.half("burst", b"x" * 500)), 15)
+	world.lab.until("and its limit", lambda: world.half("burst", b"x" * 30000).code == 13, 15)
+	before = world.daemon.get("/api/v1/kafka")[1]["handle_rebuilds"]
+	halves, first = [world.half("burst", b"x" * 500) for _ in range(200)], world.count - 199
+	peer = world.peer()
+	peer.raw(b"".join(peer.encode(37, peer.end_fields("g", half, COMMIT)) for half in halves))
+	for _ in halves:
+		if peer.read().code != 0:
+			raise world.lab.Failed("a commit is refused")
+	world.published("burst", ["R%05d" % i for i in range(first, first + 200)])
+	rebuilds = world.daemon.get("/api/v1/kafka")[1]["handle_rebuilds"] - before
+	if rebuilds > 4:
+		raise world.lab.Failed("Kafka's client was made anew %d times for 200 messages" % rebuilds)
+
+
 def known(answer):
 	return answer if answer.code not in (2, 17) else None
 
@@ -159,8 +177,8 @@ def another_real_kafka(world):
 		raise world.lab.Failed("the refusal does not say why: " + words)
 
 
-SCENARIOS = (limits_of_a_topic, topic_made_later, wiped_topic, wiped_while_down, topic_gone_at_commit, kafka_restarts,
-	     another_real_kafka)
+SCENARIOS = (limits_of_a_topic, burst_to_a_small_topic, topic_made_later, wiped_topic, wiped_while_down,
+	     topic_gone_at_commit, kafka_restarts, another_real_kafka)
 
 
 def run(lab, args, folder, tally):

@@ -137,6 +137,69 @@ START_TEST(the_window_counts_inflated_bytes)
 }
 END_TEST
 
+/*
+ * Kafka refuses a batch that is longer than the topic's max.message.bytes, all of it.  A user would
+ * lose: his backlog, and everybody's, to one message a rebuild of Kafka's client.
+ */
+START_TEST(what_is_under_way_fits_the_batch_of_its_topic)
+{
+	char key[16];
+
+	open_with_topic(2);
+	core_topic(f.core, STR("t"), TOPIC_HERE, 2, 1000);
+	for (int i = 0; i < 6; i++) {
+		snprintf(key, sizeof(key), "k%d", i);
+		commit_to(key, 0);
+	}
+	/* three of some 330 bytes, and no fourth; the other partition has its own */
+	ck_assert_uint_eq(f.publish_count, 3);
+	commit_to("other", 1);
+	ck_assert_uint_eq(f.publish_count, 4);
+	ck_assert_int_gt(core_next_due_ns(f.core), f.now_ns);
+	for (uint32_t i = 0; i < 7; i++) {
+		report(i, REPORT_ACKED);
+		fake_turn(&f);
+	}
+	ck_assert_uint_eq(f.publish_count, 7);
+	ck_assert_uint_eq(core_owed(f.core), 0);
+}
+END_TEST
+
+/* The same where Kafka does not tell the limit, or has another one by now: it is found. */
+START_TEST(the_batch_of_a_topic_is_found)
+{
+	char key[16];
+	uint32_t told = 0;
+	int rounds = 0;
+
+	open_with_topic(1);
+	for (int i = 0; i < 64; i++) {
+		snprintf(key, sizeof(key), "k%02d", i);
+		commit_to(key, 0);
+	}
+	ck_assert_uint_eq(f.publish_count, 64);
+	/* no batch of more than three is taken */
+	while (core_owed(f.core) && rounds++ < 100) {
+		uint32_t end = f.publish_count;
+		bool fits = end - told <= 3;
+
+		for (bool first = true; told < end; told++, first = false) {
+			core_clock(f.core, f.now_ns, f.wall_ms);
+			core_report(f.core, f.published[told].token,
+				    fits    ? REPORT_ACKED
+				    : first ? REPORT_REFUSED
+					    : REPORT_UNKNOWN,
+				    -1, fits ? 0 : 10);
+		}
+		fake_turn(&f);
+	}
+	ck_assert_uint_eq(core_owed(f.core), 0);
+	ck_assert_uint_eq(core_stats(f.core)->refused, 0);
+	/* six halvings, each with one sent alone, and the rest by two and three */
+	ck_assert_int_le(rounds, 12 + 32);
+}
+END_TEST
+
 /* A body that cannot be read now is no reason to skip it, nor to spin. */
 START_TEST(a_body_that_cannot_be_read)
 {
@@ -294,6 +357,8 @@ main(void)
 	tcase_add_test(t, many_lanes_and_many_in_flight);
 	tcase_add_test(t, the_window_of_bytes);
 	tcase_add_test(t, the_window_counts_inflated_bytes);
+	tcase_add_test(t, what_is_under_way_fits_the_batch_of_its_topic);
+	tcase_add_test(t, the_batch_of_a_topic_is_found);
 	tcase_add_loop_test(t, a_body_that_cannot_be_read, 0, 2);
 	tcase_add_loop_test(t, a_body_that_comes_when_nobody_wants_it, 0, 3);
 	tcase_add_test(t, reports_of_nothing_change_nothing);
