@@ -252,8 +252,7 @@ core_join(struct core *c, uint64_t peer, struct str group)
 	if (group.n == 0 || group.n > LIMIT_GROUP_BYTES)
 		return ERR_FULL;
 	err = groups_join(&c->groups, peer, group);
-	if (err == ERR_FULL && c->groups.groups_used >= c->groups.limit &&
-	    core_groups_room(c, LIMIT_TURN_HISTORY))
+	if (err == ERR_FULL && c->groups.groups_used >= c->groups.limit && core_groups_room(c))
 		err = groups_join(&c->groups, peer, group);
 	return err;
 }

@@ -103,11 +103,11 @@ core_keys_room(struct core *c)
 }
 
 bool
-core_groups_room(struct core *c, uint32_t most)
+core_groups_room(struct core *c)
 {
 	const struct groups *g = &c->groups;
 
-	while (g->groups_used >= g->limit && most--) {
+	for (; g->groups_used >= g->limit && c->forget_left; c->forget_left--) {
 		uint32_t oldest = history_oldest(c, 0, true);
 
 		if (oldest == ROW_NONE)
@@ -128,6 +128,7 @@ core_trim(struct core *c)
 			break;
 		history_forget(c, oldest);
 	}
+	c->forget_left = LIMIT_TURN_HISTORY;
 	c->stats.keys_full = !core_keys_room(c);
 	if (!c->stats.keys_full)
 		c->keys_noted = false;

@@ -214,6 +214,7 @@ struct core {
 	struct row_list history; /* final rows, in the order in which they became so     */
 	uint64_t undecided;	 /* half-ways among them                                 */
 	uint64_t undecided_messages;
+	uint32_t forget_left;	 /* in this turn, for producer groups                    */
 
 	struct db *dbs;		 /* by number - 1 */
 	uint32_t db_count, db_cap;
@@ -399,8 +400,8 @@ bool core_in_window(const struct core *c, const struct row *row);
 bool core_lately(const struct core *c, const struct row *row);
 /* Makes room for one more key by forgetting old history; false: none. */
 bool core_keys_room(struct core *c);
-/* The same for one more producer group; forgets at most MOST. */
-bool core_groups_room(struct core *c, uint32_t most);
+/* The same for one more producer group; all of them in one turn forget so many at most. */
+bool core_groups_room(struct core *c);
 /* Forgets what is old enough. */
 void core_trim(struct core *c);
 /* core_keys_room() for a half-send: people hear of it once when there is none. */

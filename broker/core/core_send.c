@@ -278,7 +278,7 @@ group_of(struct core *c, struct str name)
 {
 	uint32_t group = groups_get(&c->groups, name);
 
-	if (group == GROUP_NONE && core_groups_room(c, LIMIT_TURN_HISTORY))
+	if (group == GROUP_NONE && core_groups_room(c))
 		group = groups_get(&c->groups, name);
 	return group;
 }

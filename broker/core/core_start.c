@@ -237,6 +237,8 @@ core_start(struct core *c, int64_t now_ns, uint64_t wall_ms)
 	c->groups.limit = LIMIT_GROUPS;
 	/* The journal may remember more than memory is allowed to. */
 	(void)core_keys_room(c);
-	(void)core_groups_room(c, UINT32_MAX);
+	c->forget_left = UINT32_MAX;
+	(void)core_groups_room(c);
+	c->forget_left = LIMIT_TURN_HISTORY;
 	c->started = true;
 }

@@ -533,6 +533,36 @@ START_TEST(history_keeps_no_group_out)
 }
 END_TEST
 
+/*
+ * A user would lose: a second for each heartbeat that names hundreds of groups, when groups that
+ * are listened for have used up their numbers and no history that is forgotten gives one back.
+ */
+START_TEST(history_goes_for_groups_in_small_pieces)
+{
+	char key[16];
+	struct answer a;
+
+	open_with_topic();
+	f.core->groups.limit = 1;
+	ck_assert_int_eq(core_join(f.core, 5, STR("g")), 0);
+	for (int i = 0; i < 8; i++) {
+		snprintf(key, sizeof(key), "k%d", i);
+		a = fake_begin(&f, 1, key, "x");
+		fake_decided(&f, &a, VERDICT_ROLLBACK);
+	}
+	fake_pass(&f, (int64_t)(f.conf.idempotency_window_ms + 1) * NS_PER_MS);
+	ck_assert_uint_eq(f.core->history.count, 8);
+	f.core->forget_left = 3;
+	ck_assert_int_eq(core_join(f.core, 5, STR("a")), ERR_FULL);
+	ck_assert_int_eq(core_join(f.core, 5, STR("b")), ERR_FULL);
+	ck_assert_uint_eq(f.core->history.count, 5);
+	fake_turn(&f);
+	ck_assert_uint_eq(f.core->forget_left, LIMIT_TURN_HISTORY);
+	ck_assert_int_eq(core_join(f.core, 5, STR("a")), ERR_FULL);
+	ck_assert_uint_eq(f.core->history.count, 0);
+}
+END_TEST
+
 /* Two transactions for each group, or as many bytes: in the fake's journal a record has 100. */
 static void
 share(int by_bytes)
@@ -680,6 +710,7 @@ main(void)
 	tcase_add_loop_test(t, a_group_has_its_share, 0, 2);
 	tcase_add_test(t, a_group_at_its_share_is_told_of_once);
 	tcase_add_test(t, history_keeps_no_group_out);
+	tcase_add_test(t, history_goes_for_groups_in_small_pieces);
 	tcase_add_test(t, a_journal_may_name_any_number_of_groups);
 	return unit_run_case("limits", t);
 }
