@@ -425,7 +425,7 @@ core_next_due_ns(const struct core *c)
 	if (!list_empty(&c->woken) || !list_empty(&c->overflow) || c->ends.count || c->halves.count)
 		return c->now_ns;
 	if (lanes_ready(&c->lanes) != LANE_NONE && !c->sink_full && !c->stats.foreign_cluster &&
-	    (c->flight_bytes < c->conf.lane_window_bytes || c->lanes.in_flight == 0))
+	    !core_window_full(c))
 		return c->now_ns;
 	due_ns = min_i64(due_ns, c->asked_due_ns);
 	due_ns = min_i64(due_ns, c->lanes.wake_ns);

@@ -178,6 +178,24 @@ send_item(struct core *c, uint32_t number, const struct lane_item *item, const s
 	return true;
 }
 
+bool
+core_window_full(const struct core *c)
+{
+	return c->flight_bytes / 2 >= c->conf.lane_window_bytes && c->lanes.in_flight > 0;
+}
+
+/*
+ * The window is for all lanes, and those whose partitions have no leader, or too few replicas, keep
+ * what they have of it: in the end all of it.  So when it is used up, who has less than an equal
+ * share may go on; together that is one more window at most, but for the last message of each.
+ */
+static bool
+has_its_share(const struct core *c, const struct lane *lane)
+{
+	return c->flight_bytes >= c->conf.lane_window_bytes && lane->in_flight > 0 &&
+	       lane->bytes >= c->conf.lane_window_bytes / c->lanes.active;
+}
+
 /* Sends a few of the first ready lane. */
 static void
 pump_lane(struct core *c, uint32_t number)
@@ -188,9 +206,10 @@ pump_lane(struct core *c, uint32_t number)
 		const struct half *half = NULL;
 		int err;
 
-		if (c->flight_bytes >= c->conf.lane_window_bytes && c->lanes.in_flight > 0)
+		if (core_window_full(c))
 			return;
-		if (!lanes_next(&c->lanes, number, &item)) {
+		if (has_its_share(c, lanes_at(&c->lanes, number)) ||
+		    !lanes_next(&c->lanes, number, &item)) {
 			lanes_unready(&c->lanes);
 			return;
 		}
@@ -224,11 +243,9 @@ core_pump(struct core *c)
 
 	if (c->stats.foreign_cluster)
 		return;
-	while (!c->sink_full && (number = lanes_ready(&c->lanes)) != LANE_NONE) {
-		if (c->flight_bytes >= c->conf.lane_window_bytes && c->lanes.in_flight > 0)
-			return;
+	while (!c->sink_full && !core_window_full(c) &&
+	       (number = lanes_ready(&c->lanes)) != LANE_NONE)
 		pump_lane(c, number);
-	}
 }
 
 void

@@ -248,7 +248,7 @@ lanes_sent(struct lanes *l, uint32_t number)
 
 	CHECK(!slot->in_flight && !slot->settled, slot->item.n);
 	slot->in_flight = true;
-	lane->in_flight++;
+	l->active += lane->in_flight++ == 0;
 	l->in_flight++;
 	return lane->next++;
 }
@@ -363,7 +363,7 @@ lanes_report(struct lanes *l, uint32_t number, uint64_t position, enum report re
 
 	CHECK(slot->in_flight && lane->in_flight > 0 && l->in_flight > 0, slot->item.n);
 	slot->in_flight = false;
-	lane->in_flight--;
+	l->active -= --lane->in_flight == 0;
 	l->in_flight--;
 	*ret_item = slot->item;
 

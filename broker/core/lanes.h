@@ -98,6 +98,7 @@ struct lanes {
 	uint32_t frozen;      /* not OPEN                                               */
 	uint64_t pending;
 	uint64_t in_flight;
+	uint32_t active;      /* with something in flight                               */
 };
 
 enum lane_outcome {

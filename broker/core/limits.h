@@ -56,7 +56,8 @@ struct core_conf {
 	uint64_t keys_bytes;		  /* limits.keys.memory: rows of decided ones; BUSY   */
 	uint64_t deferred_bytes;	  /* copies of half-sends that wait; BUSY            */
 	uint32_t lane_window;		  /* messages of one lane given to Kafka, unreported  */
-	uint64_t lane_window_bytes;	  /* bytes, over all lanes                           */
+	uint64_t lane_window_bytes;	  /* bytes, over all lanes; and once more for those
+					     that have less than their share of it             */
 	int64_t lane_backoff_ns;	  /* a frozen lane tries again after, doubling...     */
 	int64_t lane_backoff_max_ns;	  /* ...up to                                        */
 };
