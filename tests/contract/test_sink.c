@@ -6,361 +6,17 @@
  * simulator would prove things about a Kafka that does not exist.
  */
 #include <librdkafka/rdkafka.h>
-#include <poll.h>
 #include <signal.h>
-#include <spawn.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
-#include "base/buf.h"
 #include "base/err.h"
+#include "contract/sink_rig.h"
 #include "contract/threads_fail.h"
-#include "sim/sink_sim.h"
 #include "unit/unit.h"
-#include "world/sink_real.h"
-
-#define TOKENS      4096
-#define PATIENCE_MS 20000
-
-extern char **environ;
-
-struct rig {
-	bool real;
-	struct sink *sink;
-	struct sink_sim *sim;
-	int64_t now_ns;
-	char topic[64];
-	/* mockd */
-	pid_t pid;
-	FILE *to;
-	FILE *from;
-	char bootstrap[128];
-	/* what was reported, by token; and how often */
-	struct sink_event reports[TOKENS];
-	unsigned times[TOKENS];
-	unsigned reported;
-	/* how often each kind of event came */
-	unsigned kinds[SINK_LOG + 1];
-	struct sink_event topic_news;
-	char cluster[64];
-	int32_t fatal;
-	/* the log, one line a record, per partition */
-	struct buf log[8];
-	unsigned appended;
-};
-
-/* ---- the log, as text ---- */
-
-static void
-put(struct buf *out, const char *name, struct str s)
-{
-	if (s.p)
-		buf_printf(out, " %s=%zu:", name, s.n);
-	else
-		buf_printf(out, " %s=null", name);
-	for (size_t i = 0; i < s.n; i++) {
-		uint8_t c = (uint8_t)s.p[i];
-
-		if (c > 32 && c < 127)
-			buf_u8(out, c);
-		else
-			buf_printf(out, "\\x%02x", c);
-	}
-}
-
-static void
-log_record(struct rig *g, const struct sink_record *r)
-{
-	struct buf *out = &g->log[r->partition];
-
-	buf_printf(out, "ts=%llu", (unsigned long long)r->timestamp_ms);
-	put(out, "key", r->key);
-	put(out, "value", r->value);
-	for (uint32_t i = 0; i < r->header_count; i++) {
-		buf_printf(out, " [%.*s]", STR_ARG(r->headers[i].name));
-		put(out, "h", r->headers[i].value);
-	}
-	buf_printf(out, "\n");
-	g->appended++;
-}
-
-static void
-on_append(void *arg, int64_t offset, const struct sink_record *r)
-{
-	(void)offset;
-	log_record(arg, r);
-}
-
-/* Reads what is in Kafka, until WANT records have come. */
-static void
-read_kafka(struct rig *g, unsigned want)
-{
-	rd_kafka_conf_t *conf = rd_kafka_conf_new();
-	rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(3);
-	time_t end = time(NULL) + PATIENCE_MS / 1000;
-	rd_kafka_t *rk;
-
-	rd_kafka_conf_set(conf, "bootstrap.servers", g->bootstrap, NULL, 0);
-	rd_kafka_conf_set(conf, "group.id", "t", NULL, 0);
-	rd_kafka_conf_set(conf, "fetch.wait.max.ms", "5", NULL, 0);
-	rk = rd_kafka_new(RD_KAFKA_CONSUMER, conf, NULL, 0);
-	ck_assert_ptr_nonnull(rk);
-	rd_kafka_poll_set_consumer(rk);
-	for (int32_t p = 0; p < 3; p++)
-		rd_kafka_topic_partition_list_add(list, g->topic, p)->offset = 0;
-	ck_assert_int_eq(rd_kafka_assign(rk, list), 0);
-	while (g->appended < want && time(NULL) < end) {
-		rd_kafka_message_t *m = rd_kafka_consumer_poll(rk, 200);
-		struct sink_header headers[16];
-		struct sink_record r = { 0 };
-		rd_kafka_headers_t *hs;
-		const void *value;
-		const char *name;
-		size_t n;
-
-		if (!m)
-			continue;
-		if (!m->err) {
-			r.partition = m->partition;
-			r.key = str_from(m->key, m->key_len);
-			r.value = str_from(m->payload, m->len);
-			r.timestamp_ms = (uint64_t)rd_kafka_message_timestamp(m, NULL);
-			r.headers = headers;
-			if (!rd_kafka_message_headers(m, &hs))
-				while (!rd_kafka_header_get_all(hs, r.header_count, &name, &value,
-								&n))
-					headers[r.header_count++] =
-						(struct sink_header){ str_of(name),
-								      str_from(value, n) };
-			log_record(g, &r);
-		}
-		rd_kafka_message_destroy(m);
-	}
-	rd_kafka_topic_partition_list_destroy(list);
-	rd_kafka_destroy_flags(rk, RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE);
-}
-
-static void
-read_log(struct rig *g, unsigned want)
-{
-	if (g->real)
-		read_kafka(g, want);
-	ck_assert_uint_eq(g->appended, want);
-}
-
-/* ---- mockd ---- */
-
-static void
-mock(struct rig *g, const char *command)
-{
-	char line[256];
-
-	fprintf(g->to, "%s\n", command);
-	ck_assert_ptr_nonnull(fgets(line, sizeof(line), g->from));
-	ck_assert_str_eq(line, "ok\n");
-}
-
-static void
-mock_start(struct rig *g)
-{
-	posix_spawn_file_actions_t actions;
-	char *argv[] = { getenv("MOCKD"), NULL };
-	int in[2], out[2];
-
-	ck_assert_ptr_nonnull(argv[0]);
-	ck_assert_int_eq(pipe(in), 0);
-	ck_assert_int_eq(pipe(out), 0);
-	posix_spawn_file_actions_init(&actions);
-	posix_spawn_file_actions_adddup2(&actions, in[0], 0);
-	posix_spawn_file_actions_adddup2(&actions, out[1], 1);
-	posix_spawn_file_actions_addclose(&actions, in[1]);
-	posix_spawn_file_actions_addclose(&actions, out[0]);
-	ck_assert_int_eq(posix_spawn(&g->pid, argv[0], &actions, NULL, argv, environ), 0);
-	posix_spawn_file_actions_destroy(&actions);
-	close(in[0]);
-	close(out[1]);
-	g->to = fdopen(in[1], "w");
-	g->from = fdopen(out[0], "r");
-	setvbuf(g->to, NULL, _IOLBF, 0);
-	ck_assert_ptr_nonnull(fgets(g->bootstrap, sizeof(g->bootstrap), g->from));
-	g->bootstrap[strcspn(g->bootstrap, "\n")] = '\0';
-}
-
-/* A real Kafka makes no topic that only a producer names. */
-static void
-kafka_topic(struct rig *g)
-{
-	rd_kafka_conf_t *conf = rd_kafka_conf_new();
-	rd_kafka_NewTopic_t *topic = rd_kafka_NewTopic_new(g->topic, 3, 1, NULL, 0);
-	rd_kafka_queue_t *queue;
-	rd_kafka_event_t *e;
-	rd_kafka_t *rk;
-
-	rd_kafka_conf_set(conf, "bootstrap.servers", g->bootstrap, NULL, 0);
-	rk = rd_kafka_new(RD_KAFKA_PRODUCER, conf, NULL, 0);
-	ck_assert_ptr_nonnull(rk);
-	queue = rd_kafka_queue_new(rk);
-	rd_kafka_NewTopic_set_config(topic, "max.message.bytes", "77777");
-	rd_kafka_CreateTopics(rk, &topic, 1, NULL, queue);
-	e = rd_kafka_queue_poll(queue, PATIENCE_MS);
-	ck_assert(e && !rd_kafka_event_error(e));
-	rd_kafka_event_destroy(e);
-	rd_kafka_NewTopic_destroy(topic);
-	rd_kafka_queue_destroy(queue);
-	rd_kafka_destroy(rk);
-}
-
-/* ---- the rig ---- */
-
-static struct rig *
-rig_new(bool real, const char *property, const char *value)
-{
-	struct rig *g = mem_alloc(sizeof(*g));
-	char why[512] = "";
-	int err;
-
-	g->real = real;
-	snprintf(g->topic, sizeof(g->topic), "sink-%d-%ld", (int)getpid(), (long)time(NULL));
-	if (!real) {
-		g->sim = sink_sim_new(1);
-		sink_sim_set(g->sim, &(struct sink_sim_knobs){ .latency_min_ns = NS_PER_MS,
-							       .latency_max_ns = 9 * NS_PER_MS });
-		sink_sim_watch(g->sim, on_append, g);
-		sink_sim_topic(g->sim, g->topic, 3, 0);
-		g->sink = sink_sim_sink(g->sim);
-		return g;
-	}
-	if (getenv("ESCROW_TEST_KAFKA")) {
-		snprintf(g->bootstrap, sizeof(g->bootstrap), "%s", getenv("ESCROW_TEST_KAFKA"));
-		kafka_topic(g);
-	} else {
-		char command[128];
-
-		mock_start(g);
-		snprintf(command, sizeof(command), "topic %s 3", g->topic);
-		mock(g, command);
-	}
-	{
-		struct sink_property properties[] = {
-			{ "bootstrap.servers", g->bootstrap },
-			{ "max.in.flight", "1" }, /* the mock loses messages with more */
-			{ "socket.timeout.ms", "1000" },
-			{ property ? property : "client.id", value ? value : "test" },
-		};
-
-		err = sink_real_open(properties, ARRAY_LEN(properties), why, sizeof(why), &g->sink);
-		ck_assert_msg(err == 0, "%s", why);
-	}
-	return g;
-}
-
-static void
-rig_free(struct rig *g)
-{
-	g->sink->ops->free(g->sink);
-	sink_sim_free(g->sim);
-	if (g->pid) {
-		fclose(g->to);
-		fclose(g->from);
-		waitpid(g->pid, NULL, 0);
-	}
-	for (size_t i = 0; i < ARRAY_LEN(g->log); i++)
-		buf_free(&g->log[i]);
-	mem_free(g);
-}
-
-static int64_t
-real_ms(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
-}
-
-static void
-note_event(struct rig *g, const struct sink_event *e)
-{
-	g->kinds[e->kind]++;
-	if (e->kind == SINK_REPORT) {
-		ck_assert_uint_lt(e->token, TOKENS);
-		g->reports[e->token] = *e;
-		g->times[e->token]++;
-		g->reported++;
-	}
-	if (e->kind == SINK_TOPIC) {
-		ck_assert(str_eq(e->topic, str_of(g->topic)) || str_starts(e->topic, STR("other")));
-		g->topic_news = *e;
-	}
-	if (e->kind == SINK_FATAL)
-		g->fatal = e->code;
-	if (e->kind == SINK_CLUSTER)
-		snprintf(g->cluster, sizeof(g->cluster), "%.*s", STR_ARG(e->text));
-}
-
-/* Lets time pass until KIND has come TIMES times; false: it did not. */
-static bool
-await(struct rig *g, enum sink_event_kind kind, unsigned times)
-{
-	int64_t end = real_ms() + PATIENCE_MS;
-	struct sink_event e;
-
-	for (;;) {
-		g->sink->ops->flush(g->sink);
-		while (g->sink->ops->next(g->sink, &e))
-			note_event(g, &e);
-		if (g->kinds[kind] >= times)
-			return true;
-		if (g->real) {
-			struct pollfd p = { .fd = g->sink->ops->fd(g->sink), .events = POLLIN };
-
-			if (real_ms() >= end)
-				return false;
-			poll(&p, 1, (int)(end - real_ms()));
-			ck_assert_msg(p.revents == 0 || p.revents == POLLIN, "%x", p.revents);
-		} else {
-			if (sink_sim_next_ns(g->sim) == TIME_NEVER)
-				return false;
-			g->now_ns = max_i64(g->now_ns, sink_sim_next_ns(g->sim));
-			sink_sim_advance(g->sim, g->now_ns);
-		}
-	}
-}
-
-static struct sink_record
-record(struct rig *g, int32_t partition, const char *value)
-{
-	return (struct sink_record){ .topic = str_of(g->topic),
-				     .partition = partition,
-				     .value = str_of(value),
-				     .timestamp_ms = 1700000000123 };
-}
-
-static int
-publish(struct rig *g, int32_t partition, uint64_t token)
-{
-	struct sink_record r;
-	char value[32];
-
-	snprintf(value, sizeof(value), "m%llu", (unsigned long long)token);
-	r = record(g, partition, value);
-	return g->sink->ops->publish(g->sink, &r, token);
-}
-
-static void
-set_knobs(struct rig *g, struct sink_sim_knobs knobs)
-{
-	knobs.latency_min_ns = NS_PER_MS;
-	knobs.latency_max_ns = 9 * NS_PER_MS;
-	sink_sim_set(g->sim, &knobs);
-}
-
-/* ---- cases ---- */
 
 /* Would lose: the order of a key, or be told "published" of what is not in the log. */
 static void
@@ -369,24 +25,24 @@ each_is_reported_once_and_lies_in_order(struct rig *g)
 	struct buf want[3] = { BUF_INIT, BUF_INIT, BUF_INIT };
 	int64_t last[3] = { -1, -1, -1 };
 
-	ck_assert(await(g, SINK_CLUSTER, 1));
+	ck_assert(rig_await(g, SINK_CLUSTER, 1));
 	ck_assert_uint_gt(strlen(g->cluster), 0);
 	for (unsigned i = 0; i < 600; i++) {
 		char value[32];
 
 		snprintf(value, sizeof(value), "m%u", i);
-		ck_assert_int_eq(publish(g, (int32_t)i % 3, i), 0);
+		ck_assert_int_eq(rig_publish(g, (int32_t)i % 3, i), 0);
 		buf_printf(&want[i % 3], "ts=1700000000123 key=null value=%zu:%s\n", strlen(value),
 			   value);
 	}
-	ck_assert(await(g, SINK_REPORT, 600));
+	ck_assert(rig_await(g, SINK_REPORT, 600));
 	for (unsigned i = 0; i < 600; i++) {
 		ck_assert_uint_eq(g->times[i], 1);
 		ck_assert_int_eq(g->reports[i].result, SINK_ACKED);
 		ck_assert_int_gt(g->reports[i].offset, last[i % 3]);
 		last[i % 3] = g->reports[i].offset;
 	}
-	read_log(g, 600);
+	rig_read_log(g, 600);
 	for (unsigned p = 0; p < 3; p++) {
 		ck_assert(str_eq(buf_as_str(&g->log[p]), buf_as_str(&want[p])));
 		buf_free(&want[p]);
@@ -401,22 +57,22 @@ every_byte_arrives_as_given(struct rig *g)
 		{ STR("a"), STR("1") },    { STR("b"), { "\0\xff", 2 } }, { STR("a"), STR("2") },
 		{ STR("null"), STR_NONE }, { STR("empty"), STR("") },
 	};
-	struct sink_record r = record(g, 0, "x");
+	struct sink_record r = rig_record(g, 0, "x");
 
-	await(g, SINK_CLUSTER, 1);
+	rig_await(g, SINK_CLUSTER, 1);
 	r.key = STR("key");
 	r.headers = headers;
 	r.header_count = ARRAY_LEN(headers);
 	ck_assert_int_eq(g->sink->ops->publish(g->sink, &r, 0), 0);
-	r = record(g, 0, "");
+	r = rig_record(g, 0, "");
 	r.key = STR("");
 	ck_assert_int_eq(g->sink->ops->publish(g->sink, &r, 1), 0);
-	r = record(g, 0, "");
+	r = rig_record(g, 0, "");
 	r.value = STR_NONE;
 	r.timestamp_ms = 1;
 	ck_assert_int_eq(g->sink->ops->publish(g->sink, &r, 2), 0);
-	ck_assert(await(g, SINK_REPORT, 3));
-	read_log(g, 3);
+	ck_assert(rig_await(g, SINK_REPORT, 3));
+	rig_read_log(g, 3);
 	buf_u8(&g->log[0], 0);
 	ck_assert_str_eq(
 		g->log[0].data,
@@ -431,23 +87,23 @@ static void
 topics_are_described(struct rig *g)
 {
 	g->sink->ops->describe(g->sink, str_of(g->topic));
-	ck_assert(await(g, SINK_TOPIC, 1));
+	ck_assert(rig_await(g, SINK_TOPIC, 1));
 	ck_assert_int_eq(g->topic_news.news, SINK_TOPIC_HERE);
 	ck_assert_int_eq(g->topic_news.partitions, 3);
 	if (g->real && getenv("ESCROW_TEST_KAFKA"))
 		ck_assert_uint_eq(g->topic_news.max_bytes, 77777);
 	/* Asked again, answered again: the core waits for each. */
 	g->sink->ops->describe(g->sink, str_of(g->topic));
-	ck_assert(await(g, SINK_TOPIC, 2));
+	ck_assert(rig_await(g, SINK_TOPIC, 2));
 	ck_assert_int_eq(g->topic_news.news, SINK_TOPIC_HERE);
 	/* The cluster is known by then, so that nobody takes another's topics for his own. */
 	ck_assert_uint_eq(g->kinds[SINK_CLUSTER], 1);
 	if (g->real && !getenv("ESCROW_TEST_KAFKA")) {
-		mock(g, "topic other 1");
-		mock(g, "topic-error other 3");
+		rig_mock(g, "topic other 1");
+		rig_mock(g, "topic-error other 3");
 	}
 	g->sink->ops->describe(g->sink, STR("other"));
-	ck_assert(await(g, SINK_TOPIC, 3));
+	ck_assert(rig_await(g, SINK_TOPIC, 3));
 	ck_assert_int_eq(g->topic_news.news, SINK_TOPIC_GONE);
 }
 
@@ -455,15 +111,15 @@ topics_are_described(struct rig *g)
 static void
 without_a_broker_a_topic_is_neither_here_nor_gone(struct rig *g)
 {
-	await(g, SINK_CLUSTER, 1);
+	rig_await(g, SINK_CLUSTER, 1);
 	if (g->real)
-		mock(g, "down all");
+		rig_mock(g, "down all");
 	else
 		sink_sim_down(g->sim, true);
 	g->sink->ops->describe(g->sink, str_of(g->topic));
 	if (!g->real) /* time stands still in a world that is down: it is a minute later */
 		sink_sim_advance(g->sim, g->now_ns += 60 * NS_PER_S);
-	ck_assert(await(g, SINK_TOPIC, 1));
+	ck_assert(rig_await(g, SINK_TOPIC, 1));
 	ck_assert_int_eq(g->topic_news.news, SINK_TOPIC_FAILED);
 }
 
@@ -473,74 +129,74 @@ a_full_queue_says_when_there_is_room(struct rig *g)
 {
 	unsigned taken = 0;
 
-	await(g, SINK_CLUSTER, 1);
-	while (taken < 100 && publish(g, 0, taken) == 0)
+	rig_await(g, SINK_CLUSTER, 1);
+	while (taken < 100 && rig_publish(g, 0, taken) == 0)
 		taken++;
 	if (!g->real) {
 		ck_assert_uint_eq(taken, 100);
-		set_knobs(g, (struct sink_sim_knobs){ .full_permille = 1000 });
+		rig_knobs(g, (struct sink_sim_knobs){ .full_permille = 1000 });
 	} else {
 		ck_assert_uint_eq(taken, 10); /* queue.buffering.max.messages */
 	}
-	ck_assert_int_eq(publish(g, 0, taken), ERR_AGAIN);
+	ck_assert_int_eq(rig_publish(g, 0, taken), ERR_AGAIN);
 	if (!g->real)
-		set_knobs(g, (struct sink_sim_knobs){ 0 });
-	ck_assert(await(g, SINK_READY, 1));
-	ck_assert_int_eq(publish(g, 0, taken), 0);
-	ck_assert(await(g, SINK_REPORT, taken + 1));
+		rig_knobs(g, (struct sink_sim_knobs){ 0 });
+	ck_assert(rig_await(g, SINK_READY, 1));
+	ck_assert_int_eq(rig_publish(g, 0, taken), 0);
+	ck_assert(rig_await(g, SINK_REPORT, taken + 1));
 	ck_assert_uint_eq(g->times[taken], 1);
-	read_log(g, taken + 1);
+	rig_read_log(g, taken + 1);
 }
 
 /* Would lose: the loop, which would hear twice of what it publishes again. */
 static void
 rebuilding_voids_what_is_unreported(struct rig *g)
 {
-	await(g, SINK_CLUSTER, 1);
+	rig_await(g, SINK_CLUSTER, 1);
 	if (g->real)
-		mock(g, "down all");
+		rig_mock(g, "down all");
 	else
 		sink_sim_down(g->sim, true);
 	for (unsigned i = 0; i < 10; i++)
-		ck_assert_int_eq(publish(g, 0, i), 0);
+		ck_assert_int_eq(rig_publish(g, 0, i), 0);
 	ck_assert_int_eq(g->sink->ops->rebuild(g->sink), 0);
 	if (g->real)
-		mock(g, "up all");
+		rig_mock(g, "up all");
 	else
 		sink_sim_down(g->sim, false);
 	for (unsigned i = 100; i < 110; i++)
-		ck_assert_int_eq(publish(g, 0, i), 0);
-	ck_assert(await(g, SINK_REPORT, 10));
+		ck_assert_int_eq(rig_publish(g, 0, i), 0);
+	ck_assert(rig_await(g, SINK_REPORT, 10));
 	for (unsigned i = 0; i < 10; i++) {
 		ck_assert_uint_eq(g->times[i], 0);
 		ck_assert_uint_eq(g->times[100 + i], 1);
 		ck_assert_int_eq(g->reports[100 + i].result, SINK_ACKED);
 	}
-	read_log(g, 10);
+	rig_read_log(g, 10);
 }
 
 /* Would lose: the lane of a message that Kafka will never take. */
 static void
 a_refusal_of_the_message_is_told_as_one(struct rig *g)
 {
-	await(g, SINK_CLUSTER, 1);
+	rig_await(g, SINK_CLUSTER, 1);
 	if (g->real)
-		mock(g, "errors 0 10");
+		rig_mock(g, "errors 0 10");
 	else
-		set_knobs(g, (struct sink_sim_knobs){ .refuse_permille = 1000 });
-	ck_assert_int_eq(publish(g, 0, 1), 0);
-	ck_assert(await(g, SINK_REPORT, 1));
+		rig_knobs(g, (struct sink_sim_knobs){ .refuse_permille = 1000 });
+	ck_assert_int_eq(rig_publish(g, 0, 1), 0);
+	ck_assert(rig_await(g, SINK_REPORT, 1));
 	ck_assert_int_eq(g->reports[1].result, SINK_REFUSED);
 	ck_assert_int_eq(g->reports[1].code, 10);
 	ck_assert_int_eq(g->reports[1].offset, -1);
 	/* Gapless: this handle may be done for.  A new one is not. */
 	ck_assert_int_eq(g->sink->ops->rebuild(g->sink), 0);
 	if (!g->real)
-		set_knobs(g, (struct sink_sim_knobs){ 0 });
-	ck_assert_int_eq(publish(g, 0, 2), 0);
-	ck_assert(await(g, SINK_REPORT, 2));
+		rig_knobs(g, (struct sink_sim_knobs){ 0 });
+	ck_assert_int_eq(rig_publish(g, 0, 2), 0);
+	ck_assert(rig_await(g, SINK_REPORT, 2));
 	ck_assert_int_eq(g->reports[2].result, SINK_ACKED);
-	read_log(g, 1);
+	rig_read_log(g, 1);
 }
 
 /* Would lose: a million messages to a lapsed ACL, if it were taken for the messages' fault. */
@@ -549,18 +205,18 @@ other_errors_are_uncertain_and_leave_no_gap(struct rig *g)
 {
 	unsigned acked = 0;
 
-	await(g, SINK_CLUSTER, 1);
+	rig_await(g, SINK_CLUSTER, 1);
 	if (g->real)
-		mock(g, "errors 0 29"); /* TOPIC_AUTHORIZATION_FAILED */
+		rig_mock(g, "errors 0 29"); /* TOPIC_AUTHORIZATION_FAILED */
 	else
-		set_knobs(g, (struct sink_sim_knobs){ .lost_permille = 1000 });
+		rig_knobs(g, (struct sink_sim_knobs){ .lost_permille = 1000 });
 	for (unsigned i = 0; i < 20; i++)
-		ck_assert_int_eq(publish(g, 0, i), 0);
-	ck_assert(await(g, SINK_REPORT, 1));
+		ck_assert_int_eq(rig_publish(g, 0, i), 0);
+	ck_assert(rig_await(g, SINK_REPORT, 1));
 	ck_assert_int_eq(g->reports[0].result, SINK_UNCERTAIN);
 	if (!g->real)
-		set_knobs(g, (struct sink_sim_knobs){ 0 });
-	ck_assert(await(g, SINK_REPORT, 20));
+		rig_knobs(g, (struct sink_sim_knobs){ 0 });
+	ck_assert(rig_await(g, SINK_REPORT, 20));
 	/* What lies behind the failure was not appended, or else the order would be lost. */
 	for (unsigned i = 0; i < 20; i++) {
 		ck_assert_uint_eq(g->times[i], 1);
@@ -568,30 +224,30 @@ other_errors_are_uncertain_and_leave_no_gap(struct rig *g)
 	}
 	ck_assert_uint_eq(acked, 0);
 	ck_assert_int_eq(g->sink->ops->rebuild(g->sink), 0);
-	ck_assert_int_eq(publish(g, 0, 50), 0);
-	ck_assert(await(g, SINK_REPORT, 21));
+	ck_assert_int_eq(rig_publish(g, 0, 50), 0);
+	ck_assert(rig_await(g, SINK_REPORT, 21));
 	ck_assert_int_eq(g->reports[50].result, SINK_ACKED);
-	read_log(g, 1);
+	rig_read_log(g, 1);
 }
 
 /* Would lose: everything from then on, for a dead handle takes nothing. */
 static void
 a_dead_handle_says_so(struct rig *g)
 {
-	await(g, SINK_CLUSTER, 1);
+	rig_await(g, SINK_CLUSTER, 1);
 	if (g->real) /* OUT_OF_ORDER_SEQUENCE_NUMBER for the first of a handle: fatal */
-		mock(g, "errors 0 45");
+		rig_mock(g, "errors 0 45");
 	else
-		set_knobs(g, (struct sink_sim_knobs){ .fatal_permille = 1000 });
-	ck_assert_int_eq(publish(g, 0, 1), 0);
-	ck_assert(await(g, SINK_FATAL, 1));
+		rig_knobs(g, (struct sink_sim_knobs){ .fatal_permille = 1000 });
+	ck_assert_int_eq(rig_publish(g, 0, 1), 0);
+	ck_assert(rig_await(g, SINK_FATAL, 1));
 	ck_assert_int_ne(g->fatal, 0);
 	ck_assert_int_eq(g->sink->ops->rebuild(g->sink), 0);
 	if (!g->real)
-		set_knobs(g, (struct sink_sim_knobs){ 0 });
-	ck_assert_int_eq(publish(g, 0, 2), 0);
+		rig_knobs(g, (struct sink_sim_knobs){ 0 });
+	ck_assert_int_eq(rig_publish(g, 0, 2), 0);
 	while (g->times[2] == 0)
-		ck_assert(await(g, SINK_REPORT, g->reported + 1));
+		ck_assert(rig_await(g, SINK_REPORT, g->reported + 1));
 	ck_assert_int_eq(g->reports[2].result, SINK_ACKED);
 	ck_assert_uint_le(g->times[1], 1);
 }
@@ -689,16 +345,16 @@ START_TEST(what_the_library_has_no_room_for_goes_later_in_order)
 	struct rig *g = rig_new(true, NULL, NULL);
 	struct buf want = BUF_INIT;
 
-	await(g, SINK_CLUSTER, 1);
+	rig_await(g, SINK_CLUSTER, 1);
 	for (unsigned i = 0; i < 40; i++) {
 		if (i % 10 == 0) {
 			atomic_store(&queue_takes, 1 + i / 10);
 			atomic_store(&queue_full, true);
 		}
-		ck_assert_int_eq(publish(g, 0, i), 0);
+		ck_assert_int_eq(rig_publish(g, 0, i), 0);
 		buf_printf(&want, "ts=1700000000123 key=null value=%d:m%u\n", i < 10 ? 2 : 3, i);
 		if (i % 10 == 9) {
-			ck_assert(await(g, SINK_REPORT, i + 1));
+			ck_assert(rig_await(g, SINK_REPORT, i + 1));
 			/* it was full, or this shows nothing */
 			ck_assert(!atomic_load(&queue_full));
 		}
@@ -707,7 +363,7 @@ START_TEST(what_the_library_has_no_room_for_goes_later_in_order)
 		ck_assert_uint_eq(g->times[i], 1);
 		ck_assert_int_eq(g->reports[i].result, SINK_ACKED);
 	}
-	read_log(g, 40);
+	rig_read_log(g, 40);
 	ck_assert(str_eq(buf_as_str(&g->log[0]), buf_as_str(&want)));
 	buf_free(&want);
 	rig_free(g);
@@ -719,16 +375,16 @@ START_TEST(what_never_fits_the_library_is_a_report)
 {
 	struct rig *g = rig_new(true, NULL, NULL);
 
-	await(g, SINK_CLUSTER, 1);
+	rig_await(g, SINK_CLUSTER, 1);
 	atomic_store(&queue_full, true);
-	ck_assert_int_eq(publish(g, 0, 1), 0);
-	ck_assert(await(g, SINK_REPORT, 1));
+	ck_assert_int_eq(rig_publish(g, 0, 1), 0);
+	ck_assert(rig_await(g, SINK_REPORT, 1));
 	ck_assert_int_eq(g->reports[1].result, SINK_UNCERTAIN);
 	ck_assert_int_eq(g->reports[1].code, RD_KAFKA_RESP_ERR__QUEUE_FULL);
-	ck_assert_int_eq(publish(g, 0, 2), 0);
-	ck_assert(await(g, SINK_REPORT, 2));
+	ck_assert_int_eq(rig_publish(g, 0, 2), 0);
+	ck_assert(rig_await(g, SINK_REPORT, 2));
 	ck_assert_int_eq(g->reports[2].result, SINK_ACKED);
-	read_log(g, 1);
+	rig_read_log(g, 1);
 	rig_free(g);
 }
 END_TEST
@@ -737,19 +393,19 @@ END_TEST
 START_TEST(a_topic_that_the_library_refuses_is_a_report)
 {
 	struct rig *g = rig_new(true, NULL, NULL);
-	struct sink_record r = record(g, 0, "x");
+	struct sink_record r = rig_record(g, 0, "x");
 	char name[600];
 
-	await(g, SINK_CLUSTER, 1);
+	rig_await(g, SINK_CLUSTER, 1);
 	memset(name, 'x', sizeof(name));
 	r.topic = str_from(name, sizeof(name)); /* librdkafka's bound is 512 */
 	ck_assert_int_eq(g->sink->ops->publish(g->sink, &r, 1), 0);
-	ck_assert(await(g, SINK_REPORT, 1));
+	ck_assert(rig_await(g, SINK_REPORT, 1));
 	ck_assert_int_eq(g->reports[1].result, SINK_UNCERTAIN);
 	ck_assert_int_eq(g->reports[1].code, RD_KAFKA_RESP_ERR__INVALID_ARG);
 	ck_assert_uint_gt(g->reports[1].text.n, 0);
-	ck_assert_int_eq(publish(g, 0, 2), 0);
-	ck_assert(await(g, SINK_REPORT, 2));
+	ck_assert_int_eq(rig_publish(g, 0, 2), 0);
+	ck_assert(rig_await(g, SINK_REPORT, 2));
 	ck_assert_int_eq(g->reports[2].result, SINK_ACKED);
 	rig_free(g);
 }
@@ -776,21 +432,21 @@ START_TEST(a_thread_that_cannot_be_started_is_told)
 		ck_assert_int_eq(err, ERR_SYSTEM);
 	}
 	g = rig_new(true, NULL, NULL);
-	await(g, SINK_CLUSTER, 1);
-	ck_assert_int_eq(publish(g, 0, 1), 0);
-	ck_assert(await(g, SINK_REPORT, 1));
+	rig_await(g, SINK_CLUSTER, 1);
+	ck_assert_int_eq(rig_publish(g, 0, 1), 0);
+	ck_assert(rig_await(g, SINK_REPORT, 1));
 	threads_fail = 1;
 	logged = g->kinds[SINK_LOG];
 	ck_assert_int_eq(g->sink->ops->rebuild(g->sink), ERR_SYSTEM);
-	ck_assert(await(g, SINK_LOG, logged + 1));
-	ck_assert_int_eq(publish(g, 0, 2), 0);
-	ck_assert(await(g, SINK_REPORT, 2));
+	ck_assert(rig_await(g, SINK_LOG, logged + 1));
+	ck_assert_int_eq(rig_publish(g, 0, 2), 0);
+	ck_assert(rig_await(g, SINK_REPORT, 2));
 	ck_assert_int_eq(g->reports[2].result, SINK_ACKED);
 	ck_assert_int_eq(g->sink->ops->rebuild(g->sink), 0);
-	ck_assert_int_eq(publish(g, 0, 3), 0);
-	ck_assert(await(g, SINK_REPORT, 3));
+	ck_assert_int_eq(rig_publish(g, 0, 3), 0);
+	ck_assert(rig_await(g, SINK_REPORT, 3));
 	ck_assert_int_eq(g->reports[3].result, SINK_ACKED);
-	read_log(g, 3);
+	rig_read_log(g, 3);
 	rig_free(g);
 }
 END_TEST
@@ -802,14 +458,14 @@ START_TEST(too_large_for_the_library_is_a_report)
 	char *big = mem_alloc(4001);
 	struct sink_record r;
 
-	await(g, SINK_CLUSTER, 1);
+	rig_await(g, SINK_CLUSTER, 1);
 	memset(big, 'x', 4000);
-	r = record(g, 0, big);
+	r = rig_record(g, 0, big);
 	ck_assert_int_eq(g->sink->ops->publish(g->sink, &r, 7), 0);
-	ck_assert(await(g, SINK_REPORT, 1));
+	ck_assert(rig_await(g, SINK_REPORT, 1));
 	ck_assert_int_eq(g->reports[7].result, SINK_REFUSED);
-	ck_assert_int_eq(publish(g, 0, 8), 0);
-	ck_assert(await(g, SINK_REPORT, 2));
+	ck_assert_int_eq(rig_publish(g, 0, 8), 0);
+	ck_assert(rig_await(g, SINK_REPORT, 2));
 	ck_assert_int_eq(g->reports[8].result, SINK_ACKED);
 	mem_free(big);
 	rig_free(g);
@@ -821,11 +477,11 @@ START_TEST(going_and_coming_back_are_told)
 {
 	struct rig *g = rig_new(true, NULL, NULL);
 
-	ck_assert(await(g, SINK_UP, 1));
-	mock(g, "down all");
-	ck_assert(await(g, SINK_DOWN, 1));
-	mock(g, "up all");
-	ck_assert(await(g, SINK_UP, 2));
+	ck_assert(rig_await(g, SINK_UP, 1));
+	rig_mock(g, "down all");
+	ck_assert(rig_await(g, SINK_DOWN, 1));
+	rig_mock(g, "up all");
+	ck_assert(rig_await(g, SINK_UP, 2));
 	rig_free(g);
 }
 END_TEST
@@ -840,20 +496,20 @@ START_TEST(names_that_come_to_nothing_make_room)
 	char name[32], command[64];
 
 	((struct sink_real *)g->sink)->max_topics = 4;
-	await(g, SINK_CLUSTER, 1);
+	rig_await(g, SINK_CLUSTER, 1);
 	for (unsigned i = 1; i <= 12; i++) {
 		snprintf(name, sizeof(name), "other-%u", i);
 		snprintf(command, sizeof(command), "topic %s 1", name);
-		mock(g, command);
+		rig_mock(g, command);
 		snprintf(command, sizeof(command), "topic-error %s 29", name);
-		mock(g, command);
+		rig_mock(g, command);
 		g->sink->ops->describe(g->sink, str_of(name));
 		if (i % 4 == 0) /* until all of them are answered */
-			ck_assert(await(g, SINK_TOPIC, i));
+			ck_assert(rig_await(g, SINK_TOPIC, i));
 	}
 	ck_assert_int_eq(g->topic_news.news, SINK_TOPIC_FAILED);
 	g->sink->ops->describe(g->sink, str_of(g->topic));
-	ck_assert(await(g, SINK_TOPIC, 13));
+	ck_assert(rig_await(g, SINK_TOPIC, 13));
 	ck_assert_int_eq(g->topic_news.news, SINK_TOPIC_HERE);
 	rig_free(g);
 }
