@@ -680,6 +680,16 @@ check_seq(struct oracle *o, uint32_t message, struct ogid *g, const struct sink_
 	map_put(&o->by_seq, text_hash(text), o->seq_count++);
 }
 
+/* Only the broker can say that Kafka refused BEFORE; while it is down the verdict waits. */
+static void
+suspect(struct oracle *o, uint32_t message, uint32_t before)
+{
+	if (o->shown && o->shown(o->shown_arg, o->gids[0].gid) >= 0)
+		overtook(o, message, before);
+	else if (o->suspect_count < ARRAY_LEN(o->suspects))
+		o->suspects[o->suspect_count++] = (struct suspect){ message, before };
+}
+
 /* Whoever was told "committed" before this one was even begun must be in the log already. */
 static void
 check_order(struct oracle *o, uint32_t message)
@@ -696,10 +706,7 @@ check_order(struct oracle *o, uint32_t message)
 			continue;
 		if (o->grown >> m->topic & 1)
 			continue; /* may lie in another partition: check_late_order() */
-		if (o->shown && o->shown(o->shown_arg, o->gids[0].gid) >= 0)
-			overtook(o, message, i);
-		else if (o->suspect_count < ARRAY_LEN(o->suspects))
-			o->suspects[o->suspect_count++] = (struct suspect){ message, i };
+		suspect(o, message, i);
 	}
 }
 
@@ -716,7 +723,7 @@ check_late_order(struct oracle *o, uint32_t message)
 
 		if (other->key == m->key && other->topic == m->topic && other->position &&
 		    other->partition == m->partition && other->commit_invoked > m->commit_ok)
-			overtook(o, i, message);
+			suspect(o, i, message);
 	}
 }
 
