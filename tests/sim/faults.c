@@ -227,21 +227,27 @@ faults_draw(struct life *l)
 static bool
 just_reclaimed(struct life *l)
 {
-	uint64_t reclaimed = journal_stats(loop_journal(l->loop))->reclaimed;
-	bool fresh = reclaimed > l->reclaimed_seen;
+	uint64_t reclaimed;
+	bool fresh;
 
+	if (!drawn(l, FAULT_POWER_CUT))
+		return false;
+	reclaimed = journal_stats(loop_journal(l->loop))->reclaimed;
+	fresh = reclaimed > l->reclaimed_seen;
 	l->reclaimed_seen = reclaimed;
-	return fresh && drawn(l, FAULT_POWER_CUT) && rng_sim_chance(&l->dice[FAULT_POWER_CUT], 100);
+	return fresh && rng_sim_chance(&l->dice[FAULT_POWER_CUT], 100);
 }
 
 /* The moment before a segment is begun: what a record relies on may be on either side. */
 static bool
 about_to_roll(struct life *l)
 {
-	const struct journal_stats *j = journal_stats(loop_journal(l->loop));
-	uint64_t begun = j->appended_lsn % l->conf.journal.segment_bytes;
+	uint64_t begun;
 
-	return begun + ROLL_BYTES > l->conf.journal.segment_bytes && drawn(l, FAULT_DIE) &&
+	if (!drawn(l, FAULT_DIE))
+		return false;
+	begun = journal_stats(loop_journal(l->loop))->appended_lsn % l->conf.journal.segment_bytes;
+	return begun + ROLL_BYTES > l->conf.journal.segment_bytes &&
 	       rng_sim_chance(&l->dice[FAULT_DIE], 300);
 }
 

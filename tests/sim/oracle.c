@@ -14,6 +14,9 @@
 #include "base/hash.h"
 #include "base/log.h"
 #include "base/map.h"
+#include "sim/digits.h"
+
+#define SEQ_TEXT 96 /* escrow-seq, partition and topic */
 
 struct omessage {
 	uint32_t topic;
@@ -51,7 +54,7 @@ struct ogid {
 	bool discarded;
 	uint32_t sent, received; /* checks: as the broker says, and as they came        */
 	uint32_t untold;         /* so many more may have been sent                    */
-	char seq[64];            /* its escrow-seq, topic and partition */
+	char seq[SEQ_TEXT];      /* its escrow-seq, topic and partition */
 };
 
 struct oracle {
@@ -67,7 +70,7 @@ struct oracle {
 	struct oracle_counts counts;
 	/* escrow-seq texts seen, to find one that is used twice */
 	struct seq_seen {
-		char text[64];
+		char text[SEQ_TEXT];
 		struct gid gid;
 	} * seqs;
 	uint32_t seq_count, seq_room;
@@ -206,10 +209,13 @@ oracle_body(const struct oracle *o, uint32_t message, struct buf *out)
 {
 	const struct omessage *m = &o->messages[message];
 	size_t start = out->len, head;
-	char *p;
+	char *p, *end;
 
-	buf_printf(out, "m%" PRIu32 ":", message);
-	head = out->len - start;
+	p = buf_reserve(out, 2 + DIGITS_MAX);
+	end = digits(p, "m", message);
+	*end++ = ':';
+	head = (size_t)(end - p);
+	out->len += head;
 	if (m->size <= head)
 		return;
 	p = buf_reserve(out, m->size + 8) - head;
@@ -221,8 +227,11 @@ oracle_body(const struct oracle *o, uint32_t message, struct buf *out)
 void
 oracle_key(const struct oracle *o, uint32_t message, struct buf *out)
 {
+	char text[1 + DIGITS_MAX];
+	char *end = digits(text, "k", o->messages[message].key);
+
 	if (o->messages[message].key)
-		buf_printf(out, "k%" PRIu32, o->messages[message].key);
+		buf_add(out, text, (size_t)(end - text));
 }
 
 /* ---- gids ------------------------------------------------------------------------------ */
@@ -647,15 +656,20 @@ check_seq(struct oracle *o, uint32_t message, struct ogid *g, const struct sink_
 {
 	struct map_probe probe;
 	struct str seq;
-	char text[64];
+	char text[SEQ_TEXT];
 	uint32_t i;
 
 	if (!header(r, "escrow-seq", &seq)) {
 		oracle_fail(o, "I-3 message %" PRIu32 " without escrow-seq", message);
 		return;
 	}
-	snprintf(text, sizeof(text), "%.*s/%d/%u", STR_ARG(seq), (int)r->partition,
-		 o->messages[message].topic);
+	if (seq.n + 2 * DIGITS_MAX > sizeof(text)) {
+		oracle_fail(o, "I-3 the escrow-seq of message %" PRIu32 " is too long", message);
+		return;
+	}
+	memset(text, 0, sizeof(text));
+	memcpy(text, seq.p, seq.n);
+	(void)digits(digits(text + seq.n, "/", r->partition), "/", o->messages[message].topic);
 	if (g->seq[0] && strcmp(g->seq, text) != 0)
 		oracle_fail(o,
 			    "I-10 escrow-seq of message %" PRIu32 " (seq %" PRIu64
@@ -742,10 +756,10 @@ check_bytes(struct oracle *o, uint32_t message, const struct sink_record *r)
 	oracle_key(o, message, want);
 	if (want->len ? !str_eq(buf_as_str(want), r->key) : r->key.p != NULL)
 		oracle_fail(o, "I-3 the key of message %" PRIu32 " is not what was sent", message);
-	snprintf(text, sizeof(text), "u%" PRIu32, message);
+	(void)digits(text, "u", message);
 	if (!header(r, "UNIQ_KEY", &uniq) || !str_eq(uniq, str_of(text)))
 		oracle_fail(o, "I-3 UNIQ_KEY of message %" PRIu32 " is not what was sent", message);
-	snprintf(text, sizeof(text), "topic%" PRIu32, o->messages[message].topic);
+	(void)digits(text, "topic", o->messages[message].topic);
 	if (!str_eq(r->topic, str_of(text)))
 		oracle_fail(o, "I-3 message %" PRIu32 " is in the wrong topic", message);
 }

@@ -14,6 +14,7 @@
 
 #include "base/buf.h"
 #include "base/log.h"
+#include "sim/digits.h"
 #include "wire/wire.h"
 
 #define RX_BYTES    65536
@@ -193,7 +194,7 @@ half_frame(struct producers *p, struct producer *one, uint32_t message, int32_t 
 	struct wire_command c = { 0 };
 	struct wire_send s = { 0 };
 	struct buf *body = &p->body, *props = &p->properties;
-	char text[WIRE_SEND_TEXT] UNINITIALIZED, topic[32];
+	char text[WIRE_SEND_TEXT] UNINITIALIZED, topic[32]; /* or another name */
 	bool plain = oracle_is_plain(p->oracle, message);
 	size_t at;
 
@@ -202,7 +203,10 @@ half_frame(struct producers *p, struct producer *one, uint32_t message, int32_t 
 	oracle_body(p->oracle, message, body);
 	if (altered)
 		buf_u8(body, '!');
-	buf_printf(props, "UNIQ_KEY\001u%" PRIu32 "\002WAIT\001true\002", message);
+	(void)digits(topic, "u", message);
+	buf_str(props, STR("UNIQ_KEY\001"));
+	buf_str(props, str_of(topic));
+	buf_str(props, STR("\002WAIT\001true\002"));
 	if (!plain) {
 		buf_str(props, STR("TRAN_MSG\001true\002PGROUP\001"));
 		buf_str(props, str_of(one->group));
@@ -215,7 +219,7 @@ half_frame(struct producers *p, struct producer *one, uint32_t message, int32_t 
 		props->len = at; /* it has none */
 	else
 		buf_u8(props, 2);
-	snprintf(topic, sizeof(topic), "topic%" PRIu32, oracle_topic(p->oracle, message));
+	(void)digits(topic, "topic", oracle_topic(p->oracle, message));
 	s.producer_group = wstr(one->group);
 	s.topic = wstr(topic);
 	s.default_topic = wstr("TBW102");
@@ -254,8 +258,8 @@ send_end_frame(struct producers *p, struct producer *one, struct gid gid, int64_
 			   : verdict == VERDICT_ROLLBACK ? "12"
 							 : "0";
 
-	snprintf(seq_text, sizeof(seq_text), "%" PRId64, seq);
-	snprintf(token_text, sizeof(token_text), "%" PRId64, token);
+	(void)digits(seq_text, "", seq);
+	(void)digits(token_text, "", token);
 	gid_format(gid, gid_text);
 	c.code = WIRE_END_TRANSACTION;
 	c.opaque = opaque;
