@@ -302,7 +302,6 @@ init_locks(escrow_client *c)
 	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
 	pthread_mutex_init(&c->mutex, NULL);
 	pthread_cond_init(&c->changed, &attr);
-	pthread_mutex_init(&c->flush, NULL);
 	pthread_condattr_destroy(&attr);
 }
 
@@ -311,7 +310,6 @@ free_client(escrow_client *c)
 {
 	pthread_mutex_destroy(&c->mutex);
 	pthread_cond_destroy(&c->changed);
-	pthread_mutex_destroy(&c->flush);
 	escrow_conf_free(c->conf);
 	munmap(c->alive, sizeof(*c->alive));
 	free(c);
@@ -457,6 +455,14 @@ none_under_way(escrow_client *c, void *arg)
 	return atomic_load(&c->under_way[*(const unsigned *)arg & 1]) == 0;
 }
 
+/* One at a time. */
+static bool
+may_flush(escrow_client *c, void *arg)
+{
+	(void)arg;
+	return !atomic_exchange(&c->flushing, true);
+}
+
 /*
  * All that was there before: requests are counted under one of two numbers, and with each flush
  * the next ones count under the other, so those that come meanwhile are not waited for.
@@ -468,7 +474,10 @@ flush(escrow_client *c, int64_t timeout_ms)
 	unsigned old, other;
 	bool done;
 
-	pthread_mutex_lock(&c->flush);
+	/* Not a lock: somebody else may have more time for his. */
+	if (!wait_until(c, may_flush, NULL, timeout_ms))
+		return false;
+	timeout_ms = (until - clock_ns()) / NS_PER_MS;
 	atomic_fetch_add(&c->hurry, 1);
 	atomic_store(&c->asleep, true); /* wakes it whatever it does */
 	engine_wake(c);
@@ -482,7 +491,8 @@ flush(escrow_client *c, int64_t timeout_ms)
 		done = wait_until(c, none_under_way, &old, left > 0 ? left : 0);
 	}
 	atomic_fetch_sub(&c->hurry, 1);
-	pthread_mutex_unlock(&c->flush);
+	atomic_store(&c->flushing, false);
+	client_changed(c);
 	return done;
 }
 

@@ -407,7 +407,7 @@ struct escrow_client {
 	atomic_int waiters;    /* for room, a flush or a connection */
 	pthread_mutex_t mutex; /* with `changed` */
 	pthread_cond_t changed;
-	pthread_mutex_t flush; /* one at a time */
+	atomic_bool flushing;  /* one at a time */
 	atomic_bool connected;
 
 	struct checks checks;

@@ -501,6 +501,39 @@ START_TEST(what_lingers_is_sent_by_a_flush)
 }
 END_TEST
 
+static atomic_bool patient_is_done;
+
+static void *
+flush_patiently(void *arg)
+{
+	escrow_client *c = arg;
+
+	ck_status(escrow_flush(c, 20000), ESCROW_OK);
+	atomic_store(&patient_is_done, true);
+	return NULL;
+}
+
+/* Would lose: the time to end in order, to another thread that has more of it. */
+START_TEST(a_flush_does_not_wait_longer_because_another_does)
+{
+	escrow_message m = message("paid");
+	struct many many = { NULL, 0, 0, 0 };
+	pthread_t patient;
+
+	script_start(s);
+	atomic_store(&s->mute, true);
+	many.client = open_client("&timeout.ms=3000&linger.us=1000000");
+	ck_status(escrow_wait_connected(many.client, 5000), ESCROW_OK);
+	ck_status(escrow_half_send_async(many.client, &m, 1, NULL, one_sent, &many), ESCROW_OK);
+	ck_assert_int_eq(pthread_create(&patient, NULL, flush_patiently, many.client), 0);
+	ck_assert(script_wait(&s->halves, 1)); /* it lingered, so he is in his flush */
+	ck_status(escrow_flush(many.client, 1), ESCROW_E_TIMEOUT);
+	ck_assert(!atomic_load(&patient_is_done));
+	ck_assert_int_eq(pthread_join(patient, NULL), 0);
+	ck_status(escrow_close(many.client, 1000), ESCROW_OK);
+}
+END_TEST
+
 /* ---- connections ----------------------------------------------------------------------------- */
 
 /* Would lose: everything, to a broker that hangs and whose connection stays open. */
@@ -1409,7 +1442,8 @@ UNIT_WITH("escrow", setup, teardown, what_is_half_sent_is_what_the_application_s
 	  the_local_transaction_decides, a_thousand_under_way_get_each_its_own_answer,
 	  every_request_is_completed_once_whatever_becomes_of_the_connection,
 	  threads_share_one_connection, the_window_holds_back_and_lets_go,
-	  what_lingers_is_sent_by_a_flush, silence_ends_a_connection, the_next_server_is_tried,
+	  what_lingers_is_sent_by_a_flush, a_flush_does_not_wait_longer_because_another_does,
+	  silence_ends_a_connection, the_next_server_is_tried,
 	  every_address_of_a_name_is_tried_before_there_is_a_pause,
 	  every_server_is_tried_before_there_is_a_pause, a_stranger_among_servers_fails_nothing,
 	  a_name_that_takes_for_ever_holds_up_nobody, a_broker_that_moved_is_found_again,
