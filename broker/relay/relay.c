@@ -25,6 +25,7 @@
 #define NONE                UINT32_MAX
 #define FLIGHTS_MAX         (1u << 22)
 #define FATAL_GRACE_NS      (1 * NS_PER_S) /* for the reports of a dead handle to come out */
+#define STALL_GRACE_NS      (NS_PER_S / 4) /* for the reports of what does not stall */
 #define RETRY_NS            (1 * NS_PER_S) /* after a rebuild that failed */
 #define CODE_INVALID_RECORD 87             /* Kafka's */
 #define CODE_TIMED_OUT      (-185)         /* librdkafka's */
@@ -261,7 +262,11 @@ watch_for_stall(struct relay *r)
 		 (long long)((r->now_ns - f->since_ns) / NS_PER_MS),
 		 (unsigned long long)r->stats.in_flight);
 	remember_error(r, CODE_TIMED_OUT, STR("not acknowledged for too long"));
-	r->rebuild_ns = r->now_ns;
+	/*
+	 * Mostly it is one partition, without a leader or with too few replicas, and all others
+	 * get on: what is under way of them would be published twice, each time.
+	 */
+	r->rebuild_ns = r->now_ns + STALL_GRACE_NS;
 }
 
 /* ---- events ---- */
