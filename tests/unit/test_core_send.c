@@ -282,31 +282,27 @@ START_TEST(a_jump_while_down_forgets_no_key)
 	static const int64_t jumps_ms[] = { INT64_C(365) * 24 * 3600 * 1000,
 					    INT64_C(-365) * 24 * 3600 * 1000 };
 
-	for (size_t story = 0; story < 4; story++) {
-		struct answer a;
+	struct answer a;
 
-		memset(&f, 0, sizeof(f));
-		reported = 0;
-		open_with_topic();
-		f.conf.history_retention_ms = 0;
-		a = fake_begin(&f, 1, "k", "hello");
-		fake_decided(&f, &a, VERDICT_COMMIT);
-		ack(1);
-		fake_turn(&f);
-		fake_crash(&f, jumps_ms[story % 2]);
-		fake_turn(&f);
-		if (story >= 2)
-			fake_reclaim(&f);
-		for (int i = 0; i < 59; i++) {
-			fake_pass(&f, NS_PER_S);
-			fake_send(&f, 1, "k", "hello");
-			fake_sync(&f);
-			ck_assert_int_eq(fake_last(&f)->code, ANSWER_DECIDED);
-		}
-		fake_pass(&f, 2 * NS_PER_S);
-		fake_turn(&f);
-		fake_begin(&f, 1, "k", "hello");
+	open_with_topic();
+	f.conf.history_retention_ms = 0;
+	a = fake_begin(&f, 1, "k", "hello");
+	fake_decided(&f, &a, VERDICT_COMMIT);
+	ack(1);
+	fake_turn(&f);
+	fake_crash(&f, jumps_ms[_i % 2]);
+	fake_turn(&f);
+	if (_i >= 2)
+		fake_reclaim(&f);
+	for (int i = 0; i < 59; i++) {
+		fake_pass(&f, NS_PER_S);
+		fake_send(&f, 1, "k", "hello");
+		fake_sync(&f);
+		ck_assert_int_eq(fake_last(&f)->code, ANSWER_DECIDED);
 	}
+	fake_pass(&f, 2 * NS_PER_S);
+	fake_turn(&f);
+	fake_begin(&f, 1, "k", "hello");
 }
 END_TEST
 
@@ -459,14 +455,29 @@ START_TEST(the_catalogue_stays_within_what_a_segment_can_open_with)
 }
 END_TEST
 
-UNIT("core_send", a_repeat_gets_the_same_tokens_and_a_new_generation,
-     a_repeat_in_the_same_turn_waits, another_body_under_the_key_is_refused,
-     a_committed_key_is_never_answered_ok, after_a_rollback_the_key_is_free,
-     the_256th_repeat_is_refused, plain_sends_go_straight_to_kafka_once, every_limit_has_its_answer,
-     a_full_memory_for_keys_refuses_instead_of_forgetting, a_jump_of_the_wall_clock_forgets_no_key,
-     a_jump_while_down_forgets_no_key, a_repeat_takes_nothing_of_a_full_journal,
-     a_half_send_waits_for_an_unknown_topic, unknown_to_kafka_and_unknown_to_us_are_two_answers,
-     a_known_topic_serves_while_kafka_is_away_and_after_a_crash, an_endless_immunity_stays_so,
-     plain_messages_to_one_lane_keep_their_order,
-     the_catalogue_stays_within_what_a_segment_can_open_with,
-     beyond_a_turns_bytes_half_sends_wait_and_decisions_do_not);
+int
+main(void)
+{
+	TCase *t = unit_case("core_send", NULL, NULL);
+
+	tcase_add_test(t, a_repeat_gets_the_same_tokens_and_a_new_generation);
+	tcase_add_test(t, a_repeat_in_the_same_turn_waits);
+	tcase_add_test(t, another_body_under_the_key_is_refused);
+	tcase_add_test(t, a_committed_key_is_never_answered_ok);
+	tcase_add_test(t, after_a_rollback_the_key_is_free);
+	tcase_add_test(t, the_256th_repeat_is_refused);
+	tcase_add_test(t, plain_sends_go_straight_to_kafka_once);
+	tcase_add_test(t, every_limit_has_its_answer);
+	tcase_add_test(t, a_full_memory_for_keys_refuses_instead_of_forgetting);
+	tcase_add_test(t, a_jump_of_the_wall_clock_forgets_no_key);
+	tcase_add_loop_test(t, a_jump_while_down_forgets_no_key, 0, 4);
+	tcase_add_test(t, a_repeat_takes_nothing_of_a_full_journal);
+	tcase_add_test(t, a_half_send_waits_for_an_unknown_topic);
+	tcase_add_test(t, unknown_to_kafka_and_unknown_to_us_are_two_answers);
+	tcase_add_test(t, a_known_topic_serves_while_kafka_is_away_and_after_a_crash);
+	tcase_add_test(t, an_endless_immunity_stays_so);
+	tcase_add_test(t, plain_messages_to_one_lane_keep_their_order);
+	tcase_add_test(t, the_catalogue_stays_within_what_a_segment_can_open_with);
+	tcase_add_test(t, beyond_a_turns_bytes_half_sends_wait_and_decisions_do_not);
+	return unit_run_case("core_send", t);
+}
