@@ -271,6 +271,14 @@ next_report(struct sink_real *s, struct sink_event *ret)
 		.offset = r->offset >= 0 ? r->offset : -1,
 		.code = r->err,
 	};
+	/*
+	 * Without an offset the record was seen by nobody: librdkafka takes it for appended because
+	 * a later one was, and Kafka begins at any sequence when it knows nothing of the producer.
+	 */
+	if (!r->err && r->offset < 0) {
+		ret->result = SINK_UNCERTAIN;
+		ret->text = STR("acknowledged without an offset");
+	}
 	if (r->err) {
 		ret->text = str_of(rd_kafka_err2str(r->err));
 		if (is_about_topic(r->err))

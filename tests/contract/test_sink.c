@@ -6,6 +6,7 @@
  * simulator would prove things about a Kafka that does not exist.
  */
 #include <librdkafka/rdkafka.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdatomic.h>
@@ -412,6 +413,34 @@ START_TEST(a_topic_that_the_library_refuses_is_a_report)
 END_TEST
 
 /*
+ * Would lose: committed messages.  Kafka refuses the first of a partition and takes the next, for
+ * it knows no sequence of this producer; librdkafka takes the first for appended then.
+ */
+START_TEST(what_kafka_refused_is_not_acked_by_what_follows)
+{
+	struct rig *g = rig_new(true, "max.in.flight", "5");
+	unsigned acked = 0;
+
+	rig_await(g, SINK_CLUSTER, 1);
+	rig_mock(g, "rtt all 300");
+	rig_mock(g, "errors 0 6 6"); /* NOT_LEADER_FOR_PARTITION */
+	for (unsigned i = 0; i < 5; i++) {
+		ck_assert_int_eq(rig_publish(g, 0, i), 0);
+		g->sink->ops->flush(g->sink);
+		(void)poll(NULL, 0, 20); /* a request for each */
+	}
+	ck_assert(rig_await(g, SINK_REPORT, 5));
+	for (unsigned i = 0; i < 5; i++) {
+		ck_assert_uint_eq(g->times[i], 1);
+		acked += g->reports[i].result == SINK_ACKED;
+		ck_assert(g->reports[i].result != SINK_ACKED || g->reports[i].offset >= 0);
+	}
+	rig_read_log(g, acked);
+	rig_free(g);
+}
+END_TEST
+
+/*
  * Would lose: the daemon, at its limit of threads, to a half-made sink.  A start says it, and not
  * that the configuration is wrong; a handle that cannot be replaced goes on.
  */
@@ -596,6 +625,7 @@ main(void)
 		what_the_library_has_no_room_for_goes_later_in_order,
 		what_never_fits_the_library_is_a_report,
 		a_topic_that_the_library_refuses_is_a_report,
+		what_kafka_refused_is_not_acked_by_what_follows,
 		a_thread_that_cannot_be_started_is_told,
 		what_is_ours_cannot_be_set,
 		sim_each_is_reported_once_and_lies_in_order,
