@@ -37,6 +37,7 @@ struct config {
 	struct loop_conf loop; /* its strings live as long as the config                     */
 	const char *data_dir;
 	const char *http_address;
+	const char *http_hosts;
 	bool http_admin_write;
 	enum log_level log_level;
 	enum log_format log_format;

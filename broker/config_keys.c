@@ -43,6 +43,8 @@ const struct config_key config_keys[] = {
 	  "Where status, metrics and the HTTP API are." },
 	{ "http.admin.write", CONFIG_BOOL, "false", 0, 0, 1, AT(http_admin_write),
 	  "Let operators decide, resume and discard over HTTP, from loopback only." },
+	{ "http.hosts", CONFIG_HOSTS, "", 0, 0, 1, AT(http_hosts),
+	  "Further names by which who is on this machine may ask; commas between." },
 
 	{ "journal.quota", CONFIG_SIZE, "20GiB", 8 * MIB, 1024 * TIB, 1,
 	  AT(loop.journal.quota_bytes), "Disk space of all segments and spares together." },
@@ -340,6 +342,12 @@ config_key_set(const struct config_key *k, const char *value, struct config *c,
 	case CONFIG_TEXT:
 		if (!*value || strpbrk(value, " \t"))
 			return why(ret_why, "must be a name without blanks");
+		put_text(k, value, c);
+		return 0;
+	case CONFIG_HOSTS:
+		if (strpbrk(value, " \t:/[]"))
+			return why(ret_why, "must be host names with commas between, without "
+					    "blanks and ports");
 		put_text(k, value, c);
 		return 0;
 	case CONFIG_PATH:

@@ -11,6 +11,7 @@
 
 enum config_type {
 	CONFIG_TEXT,	 /* not empty, no blanks                                     */
+	CONFIG_HOSTS,	 /* names with commas between, or empty                      */
 	CONFIG_PATH,	 /* not empty                                                */
 	CONFIG_BOOL,	 /* true, false                                              */
 	CONFIG_COUNT,	 /* 50000                                                    */

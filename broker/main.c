@@ -306,6 +306,7 @@ start(struct daemon *d)
 	struct http_conf http = {
 		.address = d->config.http_address,
 		.admin_write = d->config.http_admin_write,
+		.hosts = d->config.http_hosts,
 		.max_topics = d->config.metrics_max_topics,
 		.version = ESCROW_VERSION,
 		.revision = ESCROW_REVISION,

@@ -27,6 +27,7 @@ struct http;
 struct http_conf {
 	const char *address;	/* http.address: "127.0.0.1:7780", "[::1]:7780"; port 0: any    */
 	bool admin_write;	/* http.admin.write: commands of loopback peers are taken         */
+	const char *hosts;	/* http.hosts: "a.example,b.example"; NULL: none                 */
 	uint32_t max_topics;	/* metrics.max_topics: topic labels; the rest is "other"          */
 	const char *version;	/* of escrow_build_info and the status                          */
 	const char *revision;

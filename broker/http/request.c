@@ -365,10 +365,26 @@ request_came_direct(struct request *r)
 	return false;
 }
 
+static bool
+host_is_listed(const struct request *r, struct str name)
+{
+	const char *at = r->http->conf.hosts ? r->http->conf.hosts : "";
+
+	for (; *at; at += *at == ',') {
+		size_t n = strcspn(at, ",");
+
+		if (n == name.n && strncasecmp(at, name.p, n) == 0)
+			return true;
+		at += n;
+	}
+	return false;
+}
+
 /*
  * A page of another site may have its name lead to this machine, and then read what a browser here
- * may read (DNS rebinding); the browser says that name.  Nobody has names without a dot or
- * addresses to give away.  Of other machines we cannot know by which name they know us.
+ * may read (DNS rebinding); the browser says that name, and whatever headers of a proxy the page
+ * likes.  Nobody has names without a dot or addresses to give away.  Of other machines we cannot
+ * know by which name they know us.
  */
 static bool
 host_is_borrowed(const struct request *r)
@@ -376,8 +392,9 @@ host_is_borrowed(const struct request *r)
 	struct str name = host_name(r->headers.host ? r->headers.host : "");
 	char here[256] = "";
 
-	if (!request_is_local(r) || !name.n || host_is_ours(r) || r->headers.host[0] == '[' ||
-	    !memchr(name.p, '.', name.n) || strspn(name.p, "0123456789.") >= name.n)
+	if (!conn_is_loopback(r->conn) || !name.n || host_is_ours(r) || host_is_listed(r, name) ||
+	    r->headers.host[0] == '[' || !memchr(name.p, '.', name.n) ||
+	    strspn(name.p, "0123456789.") >= name.n)
 		return false;
 	return gethostname(here, sizeof(here) - 1) != 0 || !str_eq(name, str_of(here));
 }
@@ -477,8 +494,8 @@ check_request(struct request *r)
 	}
 	if (!r->route->early && host_is_borrowed(r)) {
 		request_problem(r, PROBLEM_BAD_HOST,
-				"on this machine Host must be localhost, an address, or that of "
-				"http.address");
+				"on this machine Host must be localhost, an address, that of "
+				"http.address, or one of http.hosts");
 		return;
 	}
 	MHD_get_connection_values_n(r->mhd, MHD_GET_ARGUMENT_KIND, each_param, r);

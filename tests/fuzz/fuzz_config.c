@@ -295,6 +295,7 @@ one_value(uint8_t which, const char *text)
 		scale = (double)NS_PER_MS;
 		break;
 	case CONFIG_TEXT:
+	case CONFIG_HOSTS:
 	case CONFIG_PATH:
 	case CONFIG_BOOL:
 	case CONFIG_PERCENT:

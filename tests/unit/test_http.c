@@ -198,6 +198,7 @@ start(enum http_state state, bool write, int64_t first_ns)
 {
 	struct http_conf conf = { .address = "127.0.0.1:0",
 				  .admin_write = write,
+				  .hosts = "one.example,two.example",
 				  .max_topics = 200,
 				  .version = "9.9.9",
 				  .revision = "abc",
@@ -655,10 +656,14 @@ START_TEST(test_rebinding)
 			ck_assert_int_eq(asked_as(theirs[j], targets[i], ""), 403);
 			ck_has(reply, "ESC-1103");
 		}
-		/* a proxy on this machine tells for whom it asks */
+		/* a page may say that it is a proxy; one that hands on Host has its name listed */
 		ck_assert_int_eq(asked_as("evil.example", targets[i],
 					  "X-Forwarded-For: 10.0.0.9\r\n"),
+				 403);
+		ck_assert_int_eq(asked_as("Two.example:443", targets[i],
+					  "X-Forwarded-For: 10.0.0.9\r\n"),
 				 200);
+		ck_assert_int_eq(asked_as("two.example.evil.example", targets[i], ""), 403);
 	}
 	ck_assert_int_eq(asked_as("evil.example", "/livez", ""), 200);
 	stop();
