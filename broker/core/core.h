@@ -149,6 +149,11 @@ enum report {
 void core_report(struct core *c, uint64_t token, enum report report, int64_t offset, int32_t code);
 /* ports.publish() said ERR_AGAIN, and now there is room. */
 void core_sink_ready(struct core *c);
+/*
+ * What is published from now on comes from a producer that Kafka does not know yet: each partition
+ * is given one message first, and more when that is acknowledged with an offset.
+ */
+void core_sink_anew(struct core *c);
 
 enum topic_news { TOPIC_HERE, TOPIC_GONE, TOPIC_FAILED };
 

@@ -191,6 +191,7 @@ struct core {
 	bool draining;
 	bool space;
 	bool sink_full;
+	uint32_t producer;  /* which one publishes; 0: nobody said that it is new          */
 	bool keys_noted;
 
 	/* what the state record keeps */

@@ -9,6 +9,7 @@
 #define LANE_QUANTUM    64       /* messages of one lane before the next lane has its turn */
 #define BATCH_BYTES     1000000u /* librdkafka makes no longer ones, unless it is told to */
 #define KAFKA_TOO_LARGE 10       /* MSG_SIZE_TOO_LARGE: of a message, or of its whole batch */
+#define KNOWN_NS        (3600 * NS_PER_S) /* Kafka forgets who is silent for a day */
 
 uint32_t
 core_lane(struct core *c, uint32_t topic, int32_t partition)
@@ -111,6 +112,18 @@ flight_size(const struct half *h, uint32_t i)
 }
 
 /*
+ * Does the lane's partition know our producer?  Until it does it takes any sequence for the first.
+ * Of two requests under way it could refuse one, for it does not lead yet, and append the next:
+ * the order would be lost.  So the first message goes alone.
+ */
+static bool
+is_known(const struct core *c, const struct lane *lane)
+{
+	return lane->known == c->producer &&
+	       (c->producer == 0 || c->now_ns - lane->known_ns < KNOWN_NS);
+}
+
+/*
  * Kafka's limit is that of a batch, and its client puts into one what it has for a partition,
  * without knowing the topic's limit: what is under way must fit one.  Or all of it would be
  * refused, and with it the handle that all lanes share, and only one message would get through.
@@ -123,7 +136,7 @@ is_full(const struct core *c, const struct lane *lane, uint32_t size)
 
 	if (max && max < BATCH_BYTES + RECORD_OVERHEAD)
 		most = min_u64(most, max);
-	return lane->in_flight > 0 && lane->bytes + size > most;
+	return lane->in_flight > 0 && (!is_known(c, lane) || lane->bytes + size > most);
 }
 
 /*
@@ -278,6 +291,12 @@ core_sink_ready(struct core *c)
 	c->sink_full = false;
 }
 
+void
+core_sink_anew(struct core *c)
+{
+	c->producer++;
+}
+
 /* ---- reports back ---------------------------------------------------------------------------- */
 
 static bool
@@ -307,6 +326,8 @@ watch_offset(struct core *c, struct lane *lane, int64_t offset)
 				     .text = c->topics.topics[lane->topic].name,
 			     });
 	lane->offset = offset;
+	lane->known = c->producer;
+	lane->known_ns = c->now_ns;
 }
 
 static void

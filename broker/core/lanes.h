@@ -72,6 +72,8 @@ struct lane {
 	int64_t backoff_ns;   /* the next one                                           */
 	int64_t until_ns;     /* BACKOFF                                                */
 	int64_t offset;	      /* the last that Kafka told; -1: none in this run           */
+	int64_t known_ns;     /* when it told that: it knew the producer then             */
+	uint32_t known;	      /* which producer; 0: none                                  */
 	uint64_t fetching;    /* n whose body is on its way from the disk; 0: none       */
 
 	uint64_t *fresh;      /* settled by acknowledgement, not yet in a mark: n << 1 | again */

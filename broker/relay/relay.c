@@ -236,6 +236,7 @@ rebuild(struct relay *r)
 	log_warn("kafka producer rebuilt, publishing again what was not acknowledged",
 		 "unacknowledged=%llu rebuilds=%llu", (unsigned long long)r->stats.in_flight,
 		 (unsigned long long)r->stats.rebuilds);
+	core_sink_anew(r->core);
 	forget_flights(r, r->stats.last_code);
 	ready(r);
 }
@@ -469,6 +470,7 @@ relay_new(struct core *core, struct sink *sink, const struct relay_conf *conf)
 	r->mapping = mapping_new();
 	r->free = r->oldest = r->newest = NONE;
 	r->rebuild_ns = TIME_NEVER;
+	core_sink_anew(core);
 	return r;
 }
 

@@ -217,7 +217,7 @@ faults_draw(struct life *l)
 	if (drawn(l, FAULT_CLOCK_DRIFT))
 		l->drift_permille = (int32_t)roll(l, FAULT_CLOCK_DRIFT, 0, 200) - 100;
 	if (drawn(l, FAULT_CLOCK_COARSE))
-		l->tick_ns = roll(l, FAULT_CLOCK_COARSE, 1, 16) * NS_PER_MS;
+		l->tick_ns = roll(l, FAULT_CLOCK_COARSE, 1, CLOCK_TICK_MAX_MS) * NS_PER_MS;
 	l->result->effective[FAULT_CLOCK_DRIFT] = l->drift_permille != 0;
 }
 

@@ -17,6 +17,7 @@
 #include "world/loop.h"
 
 #define ADDRESS "127.0.0.1:9876"
+#define CLOCK_TICK_MAX_MS 16
 
 struct life {
 	const struct run_options *options;
@@ -56,7 +57,7 @@ struct life {
 	int64_t lag_ns;		/* how far the monotonic clock is behind the world        */
 	int32_t drift_permille;
 	int64_t drift_ns;	/* of the wall clock, not yet a whole millisecond          */
-	int64_t tick_ns;	/* of the monotonic clock; 0: fine                        */
+	int64_t tick_ns;	/* of the monotonic clock, CLOCK_TICK_MAX_MS; 0: fine      */
 	uint64_t mislaid_lsn;	/* a write was lost in silence before it; 0: none          */
 	uint64_t vouching_lsn;	/* what is written behind it names mislaid_lsn; 0: nothing */
 	char tail[32][200];	/* the last lines of the trace, in a ring */

@@ -890,6 +890,9 @@ window_ns(const struct life *l)
 	/* Short of memory, a restart has only the clock to tell which keys are the oldest. */
 	if (l->result->drawn[FAULT_LIMITS])
 		return 0;
+	/* Where the clock stands still, a decision bears the time of the tick before. */
+	if (l->result->drawn[FAULT_CLOCK_COARSE])
+		window_ns -= CLOCK_TICK_MAX_MS * NS_PER_MS;
 	return l->drift_permille ? window_ns * 8 / 10 : window_ns;
 }
 

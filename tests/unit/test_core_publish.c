@@ -173,6 +173,55 @@ START_TEST(lanes_that_stand_still_leave_the_window_to_others)
 END_TEST
 
 /*
+ * Kafka takes any sequence for the first of a producer that it does not know.  A user would lose:
+ * the order of a key, when the first of two requests is refused by who does not lead yet.
+ */
+START_TEST(the_first_message_of_a_producer_goes_alone)
+{
+	open_with_topic(2);
+	core_sink_anew(f.core);
+	commit_to("a", 0);
+	commit_to("b", 0);
+	commit_to("c", 0);
+	commit_to("other", 1);
+	ck_assert_uint_eq(f.publish_count, 2); /* one of each partition */
+	report(0, REPORT_ACKED);
+	fake_turn(&f);
+	ck_assert_uint_eq(f.publish_count, 4); /* it is known there, and not yet at the other */
+	commit_to("other2", 1);
+	ck_assert_uint_eq(f.publish_count, 4);
+	/* an acknowledgement without an offset tells nothing */
+	core_report(f.core, f.published[1].token, REPORT_ACKED, -1, 0);
+	commit_to("other3", 1);
+	fake_turn(&f);
+	ck_assert_uint_eq(f.publish_count, 5);
+	for (uint32_t i = 2; i < 5; i++)
+		report(i, REPORT_ACKED);
+	fake_turn(&f);
+	for (uint32_t i = 5; i < f.publish_count; i++)
+		report(i, REPORT_ACKED);
+	ck_assert_uint_eq(core_owed(f.core), 0);
+	/* a new one, and one that was silent so long that Kafka may have forgotten it */
+	for (int i = 0; i < 2; i++) {
+		uint32_t before = f.publish_count;
+
+		if (i == 0)
+			core_sink_anew(f.core);
+		else
+			fake_pass(&f, 3600 * NS_PER_S);
+		commit_to(i ? "d" : "e", 0);
+		commit_to(i ? "f" : "g", 0);
+		ck_assert_uint_eq(f.publish_count, before + 1);
+		report(before, REPORT_ACKED);
+		fake_turn(&f);
+		ck_assert_uint_eq(f.publish_count, before + 2);
+		report(before + 1, REPORT_ACKED);
+		fake_turn(&f);
+	}
+}
+END_TEST
+
+/*
  * Kafka refuses a batch that is longer than the topic's max.message.bytes, all of it.  A user would
  * lose: his backlog, and everybody's, to one message a rebuild of Kafka's client.
  */
@@ -394,6 +443,7 @@ main(void)
 	tcase_add_test(t, the_window_counts_inflated_bytes);
 	tcase_add_test(t, lanes_that_stand_still_leave_the_window_to_others);
 	tcase_add_test(t, what_is_under_way_fits_the_batch_of_its_topic);
+	tcase_add_test(t, the_first_message_of_a_producer_goes_alone);
 	tcase_add_test(t, the_batch_of_a_topic_is_found);
 	tcase_add_loop_test(t, a_body_that_cannot_be_read, 0, 2);
 	tcase_add_loop_test(t, a_body_that_comes_when_nobody_wants_it, 0, 3);

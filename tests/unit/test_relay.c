@@ -33,6 +33,12 @@ core_sink_ready(struct core *c)
 }
 
 void
+core_sink_anew(struct core *c)
+{
+	buf_printf(&c->told, "anew\n");
+}
+
+void
 core_topic(struct core *c, struct str name, enum topic_news news, int32_t partitions,
 	   uint32_t max_bytes)
 {
@@ -295,7 +301,7 @@ START_TEST(a_fatal_error_is_answered_with_a_new_handle)
 	say_report(&w, 0, SINK_REFUSED, 10);
 	ck_assert_str_eq(turn(&w, SECOND / 2), "refused 0 offset -1 code 10\n");
 	ck_assert_int_eq(relay_deadline_ns(w.relay), w.now_ns + SECOND / 2);
-	ck_assert_str_eq(turn(&w, SECOND / 2), "unknown 2 offset -1 code 10\nready\n");
+	ck_assert_str_eq(turn(&w, SECOND / 2), "anew\nunknown 2 offset -1 code 10\nready\n");
 	ck_assert_uint_eq(w.sink.rebuilds, 1);
 	ck_assert_uint_eq(relay_stats(w.relay)->rebuilds, 1);
 	ck_assert_uint_eq(relay_stats(w.relay)->in_flight, 0);
@@ -314,7 +320,7 @@ START_TEST(an_idle_dead_handle_is_replaced_at_once)
 
 	world_up(&w);
 	say(&w, (struct sink_event){ .kind = SINK_FATAL, .code = -148, .text = STR("gap") });
-	ck_assert_str_eq(turn(&w, 0), "");
+	ck_assert_str_eq(turn(&w, 0), "anew\n");
 	ck_assert_uint_eq(w.sink.rebuilds, 1);
 	ck_assert_int_eq(relay_deadline_ns(w.relay), TIME_NEVER);
 	world_done(&w);
@@ -341,8 +347,9 @@ START_TEST(a_stall_is_noticed)
 	ck_assert_str_eq(turn(&w, 1), "acked 5 offset 7 code 0\n");
 	ck_assert_uint_eq(w.sink.rebuilds, 0);
 	ck_assert_int_le(relay_deadline_ns(w.relay), w.now_ns + SECOND / 4);
-	ck_assert_str_eq(turn(&w, SECOND / 4),
-			 "unknown 1 offset -1 code -185\nunknown 2 offset -1 code -185\nready\n");
+	ck_assert_str_eq(
+		turn(&w, SECOND / 4),
+		"anew\nunknown 1 offset -1 code -185\nunknown 2 offset -1 code -185\nready\n");
 	ck_assert_uint_eq(w.sink.rebuilds, 1);
 	/* One that is acknowledged in time does not age on. */
 	ck_assert_int_eq(publish(&w, 3), 0);
@@ -368,7 +375,7 @@ START_TEST(a_failed_rebuild_is_tried_again)
 	ck_assert_str_eq(turn(&w, SECOND), "");
 	ck_assert_int_eq(relay_deadline_ns(w.relay), w.now_ns + SECOND);
 	w.sink.rebuild_answer = 0;
-	ck_assert_str_eq(turn(&w, SECOND), "unknown 1 offset -1 code -148\n");
+	ck_assert_str_eq(turn(&w, SECOND), "anew\nunknown 1 offset -1 code -148\n");
 	ck_assert_uint_eq(w.sink.rebuilds, 1);
 	world_done(&w);
 }
