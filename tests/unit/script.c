@@ -380,6 +380,8 @@ script_start_tls(struct script *s, const char *file)
 void
 script_stop(struct script *s)
 {
+	if (!s->in)
+		return; /* never started */
 	atomic_store(&s->stop, true);
 	pthread_join(s->thread, NULL);
 	close(s->listener);
