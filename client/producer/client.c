@@ -279,17 +279,24 @@ run(void *arg)
 	return NULL;
 }
 
-/* A thread that takes no signal: those are the application's. */
+/* A thread that takes no signal: those are the application's.  NULL: nobody joins it. */
 int
 client_thread(pthread_t *ret_thread, void *(*fn)(void *), void *arg)
 {
+	pthread_attr_t attributes;
 	sigset_t all, before;
-	int err;
+	pthread_t thread;
+	int err = pthread_attr_init(&attributes);
 
+	if (err)
+		return err;
+	if (!ret_thread)
+		(void)pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &before);
-	err = pthread_create(ret_thread, NULL, fn, arg);
+	err = pthread_create(ret_thread ? ret_thread : &thread, &attributes, fn, arg);
 	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	(void)pthread_attr_destroy(&attributes);
 	return err;
 }
 

@@ -434,7 +434,7 @@ escrow_status client_may_block(const escrow_client *c);
 escrow_status client_room(escrow_client *c, size_t bytes, bool wait, int64_t timeout_ms);
 /* ...and back. */
 void client_no_room(escrow_client *c, size_t bytes);
-/* Starts a thread that takes no signals.  0 or an errno. */
+/* Starts a thread that takes no signals; RET_THREAD NULL: one that nobody joins.  0 or an errno. */
 int client_thread(pthread_t *ret_thread, void *(*fn)(void *), void *arg);
 void client_log(const escrow_client *c, escrow_log_level level, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));

@@ -127,7 +127,6 @@ lookup_begin(const struct server *server, int fd, int knock_ms, int wake)
 {
 	struct lookup *l = calloc(1, sizeof(*l));
 	socklen_t n = sizeof(l->peer);
-	pthread_t thread;
 
 	if (!l)
 		return NULL;
@@ -137,14 +136,13 @@ lookup_begin(const struct server *server, int fd, int knock_ms, int wake)
 	l->knock_ms = knock_ms;
 	l->host = strdup(server->host);
 	l->wake = fcntl(wake, F_DUPFD_CLOEXEC, 0);
-	if (!l->host || l->wake < 0 || client_thread(&thread, run, l) != 0) {
+	if (!l->host || l->wake < 0 || client_thread(NULL, run, l) != 0) {
 		free(l->host);
 		if (l->wake >= 0)
 			close(l->wake);
 		free(l);
 		return NULL;
 	}
-	pthread_detach(thread);
 	return l;
 }
 
