@@ -169,7 +169,7 @@ end(struct script *s, const struct wire_command *c)
 static void
 heartbeat(struct script *s, const struct wire_command *c)
 {
-	static struct wire_heartbeat h;
+	struct wire_heartbeat h;
 	struct wire_command r;
 	size_t n = 0;
 
