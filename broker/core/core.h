@@ -140,7 +140,7 @@ struct gid core_unpublished(struct core *c);
 /* ---- Kafka ----------------------------------------------------------------------------------- */
 
 enum report {
-	REPORT_ACKED,	 /* in the log: OFFSET, or -1 when Kafka did not say              */
+	REPORT_ACKED,	 /* in the log, at OFFSET                                         */
 	REPORT_REFUSED,	 /* this very message: too large, invalid record, invalid timestamp */
 	REPORT_UNKNOWN,	 /* anything else: may be in the log, may not; try again          */
 };

@@ -157,9 +157,10 @@ learn_most(struct lane *lane, enum report report, int32_t code)
 		lane->most = max_u64(lane->bytes / 2, 1);
 }
 
-/* Hands ITEM, whose half is here, to Kafka.  False: the lane must wait. */
+/* Hands ITEM, whose half is here, to Kafka, as SIZE bytes.  False: the lane must wait. */
 static bool
-send_item(struct core *c, uint32_t number, const struct lane_item *item, const struct half *half)
+send_item(struct core *c, uint32_t number, const struct lane_item *item, const struct half *half,
+	  uint32_t size)
 {
 	const struct row *row = core_row(c, item->row);
 	uint32_t i = flight_new(c);
@@ -185,7 +186,7 @@ send_item(struct core *c, uint32_t number, const struct lane_item *item, const s
 	}
 	f->lane = number;
 	f->position = lanes_sent(&c->lanes, number);
-	f->bytes = flight_size(half, item->index);
+	f->bytes = size;
 	c->flight_bytes += f->bytes;
 	lanes_at(&c->lanes, number)->bytes += f->bytes;
 	return true;
@@ -217,6 +218,7 @@ pump_lane(struct core *c, uint32_t number)
 
 	for (int i = 0; i < LANE_QUANTUM; i++) {
 		const struct half *half = NULL;
+		uint32_t size;
 		int err;
 
 		if (core_window_full(c))
@@ -239,11 +241,12 @@ pump_lane(struct core *c, uint32_t number)
 			lanes_unready(&c->lanes);
 			return;
 		}
-		if (is_full(c, lanes_at(&c->lanes, number), flight_size(half, item.index))) {
+		size = flight_size(half, item.index);
+		if (is_full(c, lanes_at(&c->lanes, number), size)) {
 			lanes_unready(&c->lanes); /* the next report wakes it */
 			return;
 		}
-		if (!send_item(c, number, &item, half))
+		if (!send_item(c, number, &item, half, size))
 			return;
 	}
 	lanes_rotate(&c->lanes);
@@ -266,6 +269,7 @@ core_lane_fetched(struct core *c, uint32_t number, const struct half *half)
 {
 	struct lane *lane = number < c->lanes.count ? lanes_at(&c->lanes, number) : NULL;
 	struct lane_item item;
+	uint32_t size;
 	uint64_t n;
 
 	if (!lane || !lane->fetching)
@@ -279,10 +283,11 @@ core_lane_fetched(struct core *c, uint32_t number, const struct half *half)
 	}
 	/* The lane may have been frozen, and the row copied, since it was asked for. */
 	if (c->stats.foreign_cluster || c->sink_full || !lanes_next(&c->lanes, number, &item) ||
-	    item.n != n || core_row(c, item.row)->txn.seq != half->gid.lo ||
-	    is_full(c, lane, flight_size(half, item.index)))
+	    item.n != n || core_row(c, item.row)->txn.seq != half->gid.lo)
 		return;
-	(void)send_item(c, number, &item, half);
+	size = flight_size(half, item.index);
+	if (!is_full(c, lane, size))
+		(void)send_item(c, number, &item, half, size);
 }
 
 void
@@ -315,8 +320,7 @@ all_published(const struct core *c, const struct row *row)
 static void
 watch_offset(struct core *c, struct lane *lane, int64_t offset)
 {
-	if (offset < 0)
-		return; /* Kafka knew it as a repetition, and does not say where the first lies */
+	CHECK(offset >= 0, lane->low);
 	if (offset <= lane->offset)
 		core_note(c, &(struct note){
 				     .kind = NOTE_TOPIC_ANEW,

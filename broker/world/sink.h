@@ -54,7 +54,7 @@ enum sink_event_kind {
 };
 
 enum sink_result {
-	SINK_ACKED,
+	SINK_ACKED,    /* in the log, at `offset`                                   */
 	SINK_REFUSED,  /* MSG_SIZE_TOO_LARGE, INVALID_RECORD, INVALID_TIMESTAMP   */
 	SINK_UNCERTAIN /* everything else, persisted or not                      */
 };
@@ -65,7 +65,7 @@ struct sink_event {
 	enum sink_event_kind kind;
 	uint64_t token;
 	enum sink_result result;
-	int64_t offset;	 /* -1: not told */
+	int64_t offset;	 /* of what is acknowledged; else -1 */
 	int32_t code;	 /* Kafka's or librdkafka's error */
 	struct str text; /* a sentence, an id */
 	struct str topic;

@@ -143,7 +143,7 @@ END_TEST
 /* A topic deleted and made again forgets everything: who did that by mistake must hear of it. */
 START_TEST(an_offset_that_falls_is_told)
 {
-	const int64_t offsets[] = { 7, 8, -1, 9, 0, 1 };
+	const int64_t offsets[] = { 7, 8, 9, 0, 1 };
 
 	open_with_topic();
 	for (uint32_t i = 0; i < ARRAY_LEN(offsets); i++) {
@@ -152,7 +152,7 @@ START_TEST(an_offset_that_falls_is_told)
 		committed(key);
 		core_clock(f.core, f.now_ns, f.wall_ms);
 		core_report(f.core, f.published[i].token, REPORT_ACKED, offsets[i], 0);
-		ck_assert_uint_eq(f.notes[NOTE_TOPIC_ANEW], i >= 4);
+		ck_assert_uint_eq(f.notes[NOTE_TOPIC_ANEW], i >= 3);
 	}
 	ck_assert_uint_eq(core_owed(f.core), 0);
 }
