@@ -869,6 +869,12 @@ oracle_transition(struct oracle *o, const struct note *n)
 		oracle_fail(o, "I-3 seq %" PRIu64 " committed, and nobody said so", n->gid.lo);
 }
 
+void
+oracle_refused(struct oracle *o, struct gid gid)
+{
+	find_or_add(o, gid, UINT32_MAX)->refused = true;
+}
+
 uint64_t
 oracle_owed(struct oracle *o)
 {

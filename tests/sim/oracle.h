@@ -90,6 +90,8 @@ void oracle_kafka(struct oracle *o, int64_t offset, const struct sink_record *r)
 /* The broker applied a transition (its own trace); RESTARTED: since the last one it crashed. */
 void oracle_transition(struct oracle *o, const struct note *n);
 void oracle_crashed(struct oracle *o);
+/* The broker shows that Kafka refused GID, of which nobody may have been told that it exists. */
+void oracle_refused(struct oracle *o, struct gid gid);
 /*
  * How the broker shows a transaction: its state, 0 when it does not know it, -1 when it is down.
  * Asked only where "shown as undeliverable" excuses a message that is not in Kafka.

@@ -537,6 +537,25 @@ shoot(struct life *l, struct album *a)
 	} while (page.next_seq);
 }
 
+/* A plain send whose answer a crash took, and then the refusal too, has a number all the same. */
+static void
+tell_refused(struct life *l)
+{
+	static struct list_page page;
+	struct list_query q = { .limit = LIMIT_LIST_PAGE };
+
+	if (!l->loop)
+		return;
+	do {
+		core_list(loop_core(l->loop), &q, &page);
+		for (uint32_t i = 0; i < page.count; i++) {
+			if (page.rows[i].refused_code)
+				oracle_refused(l->oracle, page.rows[i].gid);
+		}
+		q.after_seq = page.next_seq;
+	} while (page.next_seq);
+}
+
 static bool
 is_final(uint8_t state)
 {
@@ -1026,6 +1045,7 @@ run_seed(const struct run_options *options, struct run_result *ret_result)
 		if (l.loop)
 			heal(&l);
 		if (!l.detected) {
+			tell_refused(&l);
 			oracle_final(l.oracle);
 			consumers_final(l.consumers);
 		}
