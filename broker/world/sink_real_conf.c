@@ -91,7 +91,7 @@ static const struct sink_property ours[] = {
 
 	{ "client.id", "escrow" },
 	{ "max.in.flight", "5" },
-	{ "linger.ms", "1" },
+	{ "linger.ms", "0.5" },
 	{ "socket.timeout.ms", "10000" },
 	{ "socket.connection.setup.timeout.ms", "5000" },
 	{ "reconnect.backoff.max.ms", "2000" },
