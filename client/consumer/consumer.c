@@ -187,6 +187,48 @@ start_workers(struct escrow_consumer *c)
 	return n;
 }
 
+/*
+ * Gives the partitions back.  Before the group is left: librdkafka's close forgets to answer what
+ * on_rebalance() then asks of it when it has lost the group at that moment (2.0.2), and that would
+ * wait for ever.
+ */
+static void
+give_back(struct escrow_consumer *c)
+{
+	int64_t until_ms = consumer_now_ms(CLOCK_MONOTONIC) + KAFKA_MS;
+
+	(void)rd_kafka_unsubscribe(c->kafka);
+	do {
+		rd_kafka_message_t *m = rd_kafka_consumer_poll(c->kafka, LEAVE_SLICE_MS);
+
+		if (m != NULL)
+			rd_kafka_message_destroy(m); /* comes again, to whoever is next */
+	} while (c->parts != NULL && consumer_now_ms(CLOCK_MONOTONIC) < until_ms);
+}
+
+/* A Kafka that does not answer learns by the session's timeout that we have left. */
+static void
+leave(struct escrow_consumer *c)
+{
+	int64_t until_ms = consumer_now_ms(CLOCK_MONOTONIC) + KAFKA_MS;
+	rd_kafka_queue_t *queue = rd_kafka_queue_new(c->kafka);
+	rd_kafka_error_t *error = rd_kafka_consumer_close_queue(c->kafka, queue);
+
+	while (error == NULL && !rd_kafka_consumer_closed(c->kafka)) {
+		rd_kafka_message_t *m = rd_kafka_consume_queue(queue, LEAVE_SLICE_MS);
+
+		if (m != NULL)
+			rd_kafka_message_destroy(m);
+		if (consumer_now_ms(CLOCK_MONOTONIC) >= until_ms) {
+			consumer_log(c, ESCROW_LOG_WARN, "Kafka was not told of the end");
+			break;
+		}
+	}
+	if (error != NULL)
+		rd_kafka_error_destroy(error); /* librdkafka had a fatal error */
+	rd_kafka_queue_destroy(queue);
+}
+
 escrow_status
 escrow_consumer_run(escrow_consumer *c)
 {
@@ -226,11 +268,10 @@ escrow_consumer_run(escrow_consumer *c)
 	pthread_mutex_lock(&c->lock);
 	offsets = offsets_moved(c, false);
 	pthread_mutex_unlock(&c->lock);
-	if (offsets != NULL) {
-		offsets_committed(c->kafka, rd_kafka_commit(c->kafka, offsets, 0), offsets, c);
-		rd_kafka_topic_partition_list_destroy(offsets);
-	}
-	(void)rd_kafka_consumer_close(c->kafka); /* the group learns it later, then */
+	if (offsets != NULL)
+		offsets_tell(c, offsets);
+	give_back(c);
+	leave(c);
 	if (c->ended == ESCROW_E_NOMEM)
 		return fail(c->ended, "out of memory, or of threads");
 	return c->ended ? fail(c->ended, "%s", c->why) : ESCROW_OK;
@@ -316,6 +357,8 @@ configure(rd_kafka_conf_t *conf, const char *const *properties, char name[33])
 	bool named = name[0] != '\0';
 	char key[128];
 
+	if (!status)
+		status = set(conf, "socket.timeout.ms", "10000"); /* the end may wait for it */
 	for (; !status && *properties != NULL; properties++) {
 		const char *value = strchr(*properties, '=');
 		size_t n = value != NULL ? (size_t)(value - *properties) : 0;
@@ -499,7 +542,8 @@ escrow_consumer_close(escrow_consumer *c)
 	while (c->parts != NULL)
 		c->parts = part_free(c->parts);
 	if (c->kafka != NULL)
-		rd_kafka_destroy(c->kafka);
+		rd_kafka_destroy_flags(c->kafka,
+				       RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE); /* leave() */
 	if (c->dead != NULL)
 		rd_kafka_destroy(c->dead);
 	if (c->dead_conf != NULL)

@@ -26,6 +26,8 @@
 #define SLICE_MS         50        /* how long run() sleeps: then it looks if it is to stop      */
 #define OFFSETS_MS       200       /* how often offsets are committed ...                       */
 #define OFFSETS_AGAIN_MS 2000      /* ... and when Kafka refused them                           */
+#define KAFKA_MS         3000      /* how long Kafka may take to hear of offsets, or of the end  */
+#define LEAVE_SLICE_MS   5         /* how often is looked whether it has                         */
 #define FORGET_MS        3600000   /* how often the tables are cleaned                          */
 #define FORGET_PAUSE_MS  20        /* between two pieces of that                                */
 #define ASK_MS           2000      /* how long a daemon is asked what it may publish             */
@@ -111,6 +113,8 @@ void part_pace(struct escrow_consumer *c, struct part *p, bool pause);
 struct part *part_free(struct part *p);
 /* The offsets of all (or only the revoked) partitions that moved; NULL: none. */
 rd_kafka_topic_partition_list_t *offsets_moved(struct escrow_consumer *c, bool revoked);
+/* Commits and frees OFFSETS; waits for that, within KAFKA_MS.  Without the lock. */
+void offsets_tell(struct escrow_consumer *c, rd_kafka_topic_partition_list_t *offsets);
 /* librdkafka's callbacks: what became of a commit; partitions come and go. */
 void offsets_committed(rd_kafka_t *rk, rd_kafka_resp_err_t err,
 		       rd_kafka_topic_partition_list_t *offsets, void *consumer);

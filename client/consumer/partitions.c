@@ -142,6 +142,25 @@ offsets_committed(rd_kafka_t *rk, rd_kafka_resp_err_t err, rd_kafka_topic_partit
 	pthread_mutex_unlock(&c->lock);
 }
 
+/* rd_kafka_commit() would wait for as long as the coordinator is away. */
+void
+offsets_tell(struct escrow_consumer *c, rd_kafka_topic_partition_list_t *offsets)
+{
+	rd_kafka_queue_t *queue = rd_kafka_queue_new(c->kafka);
+	rd_kafka_resp_err_t err = rd_kafka_commit_queue(c->kafka, offsets, queue, NULL, NULL);
+	rd_kafka_event_t *event = NULL;
+
+	if (!err) {
+		event = rd_kafka_queue_poll(queue, KAFKA_MS);
+		err = event != NULL ? rd_kafka_event_error(event) : RD_KAFKA_RESP_ERR__TIMED_OUT;
+	}
+	offsets_committed(c->kafka, err, offsets, c);
+	if (event != NULL)
+		rd_kafka_event_destroy(event);
+	rd_kafka_queue_destroy(queue);
+	rd_kafka_topic_partition_list_destroy(offsets);
+}
+
 void
 part_pace(struct escrow_consumer *c, struct part *p, bool pause)
 {
@@ -196,10 +215,8 @@ revoked(struct escrow_consumer *c, const rd_kafka_topic_partition_list_t *list, 
 	} while (busy);
 	offsets = lost ? NULL : offsets_moved(c, true);
 	pthread_mutex_unlock(&c->lock);
-	if (offsets != NULL) {
-		offsets_committed(c->kafka, rd_kafka_commit(c->kafka, offsets, 0), offsets, c);
-		rd_kafka_topic_partition_list_destroy(offsets);
-	}
+	if (offsets != NULL)
+		offsets_tell(c, offsets);
 	pthread_mutex_lock(&c->lock);
 	for (struct part **at = &c->parts; *at != NULL;) {
 		if (!(*at)->revoked) {

@@ -195,8 +195,9 @@ typedef struct escrow_consumer_stats {
 typedef struct escrow_consumer_opts {
 	size_t struct_size;            /* ESCROW_CONSUMER_OPTS_INIT                             */
 	const char *const *kafka;      /* "property=value" of librdkafka, ended by NULL; at least
-				        * bootstrap.servers and group.id.  auto.offset.reset is
-				        * earliest unless given; offsets are ours to commit      */
+				        * bootstrap.servers and group.id.  Unless given,
+				        * auto.offset.reset is earliest and socket.timeout.ms
+				        * 10000; offsets are ours to commit                      */
 	const char *topics;            /* separated by commas                                   */
 	const char *name;              /* of this consumer in its tables, at most 32 bytes; NULL:
 				        * the group.id.  Another name applies everything again   */
@@ -282,7 +283,8 @@ ESCROW_API escrow_status escrow_consumer_open(escrow_consumer **ret_consumer,
 		const escrow_consumer_opts *opts) ESCROW_MUSTUSE;
 /*
  * Consumes until stopped: OK.  The transactions that run then end, their offsets are committed, and
- * the group is left.  Once only for each consumer.
+ * the group is left.  A Kafka that does not answer is waited for 10 s at most; what it did not hear
+ * costs duplicates, which are recognised.  Once only for each consumer.
  *   EXPIRED   by seq, and Kafka's retention has overtaken this consumer: more than 10,000
  *             messages are gone for good.  Who accepts that deletes the row of that topic,
  *             partition and journal from escrow_hw, and runs again
@@ -292,7 +294,8 @@ ESCROW_API escrow_status escrow_consumer_open(escrow_consumer **ret_consumer,
 ESCROW_API escrow_status escrow_consumer_run(escrow_consumer *consumer) ESCROW_MUSTUSE;
 /* Lets run() return soon.  From any thread or signal handler, before run() too. */
 ESCROW_API void escrow_consumer_stop(escrow_consumer *consumer);
-/* After run() has returned, or instead of it.  NULL is fine. */
+/* After run() has returned, or instead of it.  NULL is fine.  When Kafka was not told of the end it
+ * takes as long as librdkafka waits for it: socket.timeout.ms, or session.timeout.ms. */
 ESCROW_API void escrow_consumer_close(escrow_consumer *consumer);
 /* From any thread.  RET->struct_size is set by the caller. */
 ESCROW_API void escrow_consumer_get_stats(escrow_consumer *consumer,
