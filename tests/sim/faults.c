@@ -509,6 +509,8 @@ faults_strike(struct life *l)
 
 		if (rng_sim_below(&l->dice[f], 10000) < l->rate[f])
 			strike(l, f);
+		if (oracle_violation(l->oracle))
+			return; /* of two that share a directory neither lives on */
 	}
 	if (l->loop && just_reclaimed(l))
 		strike(l, FAULT_POWER_CUT);

@@ -491,9 +491,11 @@ life_second(struct life *l)
 	struct loop *second;
 	int err = loop_new(&world, &l->conf, &hooks, &second, &fault);
 
-	if (err != ERR_LOCKED && !disk_sim_stopped(l->disk))
+	if (err != ERR_LOCKED && !disk_sim_stopped(l->disk)) {
 		oracle_fail(l->oracle, "I-11 a second instance on the directory: %s",
 			    err ? err_name(err) : "it serves");
+		disk_sim_kill(l->disk); /* what either began may not end in the other's memory */
+	}
 	net_sim_free(net);
 	l->result->effective[FAULT_TWO]++;
 }
@@ -1031,7 +1033,7 @@ run_seed(const struct run_options *options, struct run_result *ret_result)
 	raise_up(&l, false);
 	for (uint64_t i = 0; l.loop && i < most; i++) {
 		faults_strike(&l);
-		if (!l.loop || !life_step(&l))
+		if (!alive(&l) || !life_step(&l))
 			break;
 		if (oracle_messages(l.oracle) >= options->messages && producers_done(l.producers))
 			break;

@@ -17,7 +17,9 @@
 #include <malloc.h>
 #include <signal.h>
 #include <time.h>
+#include <unistd.h>
 
+#include "sim/digits.h"
 #include "sim/run.h"
 
 #define RARE_SEEDS 8000 /* in so many even the rarest of what ought to happen has */
@@ -240,17 +242,45 @@ argument(int argc, char **argv, int *i, const char *name, uint64_t *ret_value)
 	return true;
 }
 
-/* The seed that is being run: the broker may abort in the middle of it. */
+/* The seed that is being run: the broker may end in the middle of it. */
 static uint64_t running, running_messages;
 
+static const int deaths[] = { SIGABRT, SIGSEGV, SIGBUS, SIGFPE, SIGILL };
+static struct sigaction before[ARRAY_LEN(deaths)];
+
+/*
+ * Says which seed it was, and lets it die as it would have.  abort() was called by nobody who holds
+ * stdio; whatever else it is may be in the middle of it, so the seed does not go that way.
+ */
 static void
-aborted(int signal)
+died(int signal)
 {
-	printf("VIOLATION seed %" PRIu64 ": the broker aborted\n  again: sim --seed %" PRIu64
-	       " --messages %" PRIu64 " --trace\n",
-	       running, running, running_messages);
-	fflush(stdout); /* nothing of stdio is locked: abort() was called, and not by stdio */
-	(void)signal;
+	char text[200];
+	char *p;
+
+	for (size_t i = 0; i < ARRAY_LEN(deaths); i++)
+		sigaction(deaths[i], &before[i], NULL);
+	if (signal == SIGABRT)
+		fflush(stdout);
+	p = digits(text, "\nVIOLATION seed ", (int64_t)running);
+	if (signal == SIGABRT)
+		p = stpcpy(p, ": the broker aborted");
+	else
+		p = digits(p, ": the broker died of signal ", signal);
+	p = digits(p, "\n  again: sim --seed ", (int64_t)running);
+	p = digits(p, " --messages ", (int64_t)running_messages);
+	p = stpcpy(p, " --trace\n");
+	(void)!write(STDOUT_FILENO, text, (size_t)(p - text));
+	fflush(stdout);
+}
+
+static void
+watch_for_death(void)
+{
+	struct sigaction action = { .sa_handler = died };
+
+	for (size_t i = 0; i < ARRAY_LEN(deaths); i++)
+		sigaction(deaths[i], &action, &before[i]);
 }
 
 static const char usage[] =
@@ -299,7 +329,7 @@ main(int argc, char **argv)
 	}
 	o.messages = (uint32_t)messages;
 	running_messages = messages;
-	signal(SIGABRT, aborted);
+	watch_for_death();
 	if (single) {
 		first = one;
 		seeds = 1;
