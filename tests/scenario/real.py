@@ -47,6 +47,23 @@ class RealWorld:
 		if sorted(found) != sorted(keys):
 			raise self.lab.Failed("%s has %s instead of %s" % (topic, found, keys))
 
+	def in_order(self, topic, keys):
+		"""Each of these arrived, and in each partition the first records of them come in the order of their commits;
+		Kafka's end may cost repetitions."""
+		lanes = {}
+		for r in self.topics.dump(topic):
+			headers = {n: base64.b64decode(v).decode() for n, v in r["headers"]}
+			lane = lanes.setdefault(r["partition"], {})
+			lane.setdefault(headers["UNIQ_KEY"], (int(headers["escrow-seq"].partition(":")[2]), r["offset"]))
+		found = {key for lane in lanes.values() for key in lane}
+		if found != set(keys):
+			raise self.lab.Failed("%d of %d arrived, not %s; never committed: %s" % (
+				len(found & set(keys)), len(keys), sorted(set(keys) - found), sorted(found - set(keys))))
+		for partition, lane in lanes.items():
+			if list(lane) != [key for key in keys if key in lane]:
+				raise self.lab.Failed("partition %d of %s has another order than the commits (UNIQ_KEY, n, offset): %s"
+						      % (partition, topic, [(k, *at) for k, at in lane.items()]))
+
 	def warned(self, what, since):
 		"""A line of warning or worse about it since that position of the log."""
 		def line():
@@ -161,9 +178,7 @@ def kafka_restarts(world):
 		keys += world.commit("restart", 10)
 		world.kafka.start()
 		world.lab.until("published", lambda: world.daemon.metric("escrow_publish_pending") == 0, 60)
-	found = {base64.b64decode(v).decode() for r in world.topics.dump("restart") for n, v in r["headers"] if n == "UNIQ_KEY"}
-	if found != set(keys):
-		raise world.lab.Failed("%d of %d arrived" % (len(found & set(keys)), len(keys)))
+	world.in_order("restart", keys)
 
 
 def another_real_kafka(world):
