@@ -260,7 +260,7 @@ receive(const char *kafka, int by_seq, int session_ms)
 
 	snprintf(brokers, sizeof(brokers), "bootstrap.servers=%s", kafka);
 	snprintf(session, sizeof(session), "session.timeout.ms=%d", session_ms);
-	/* The mock forgets who joins with less than 3 s; then it joins anew. */
+	/* The mock may forget who waits for others to join; then it joins anew. */
 	if (session_ms < 6000)
 		properties[5] = "max.poll.interval.ms=6000";
 	open_second(&receiver);
