@@ -41,6 +41,7 @@
 	X(RESEND_AFTER_LATER, "sim", "a lane goes on sending behind a message that failed") \
 	X(IGNORE_FATAL, "sim", "a handle that is fatal is kept") \
 	X(FORGET_QUEUE_FULL, "sim", "what Kafka's queue had no room for counts as sent") \
+	X(FIRST_NOT_ALONE, "sim", "a partition that does not know us gets several at once") \
 	X(RENUMBER_ON_RESEND, "sim", "escrow-seq is counted anew in each life of the daemon") \
 	/* decisions */ \
 	X(SECOND_DECISION_OVERWRITES, "sim", "a commit after a rollback commits") \

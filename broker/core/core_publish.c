@@ -136,7 +136,8 @@ is_full(const struct core *c, const struct lane *lane, uint32_t size)
 
 	if (max && max < BATCH_BYTES + RECORD_OVERHEAD)
 		most = min_u64(most, max);
-	return lane->in_flight > 0 && (!is_known(c, lane) || lane->bytes + size > most);
+	return lane->in_flight > 0 &&
+	       ((!is_known(c, lane) && !CANARY(FIRST_NOT_ALONE)) || lane->bytes + size > most);
 }
 
 /*

@@ -13,7 +13,8 @@
  *   - after publish() returned 0 there is exactly one SINK_REPORT with its token, or,
  *     when the handle is rebuilt first, none: rebuild() voids all that is unreported;
  *   - records of one partition are appended in the order of publish() as long as no
- *     report of it said otherwise than ACKED;
+ *     report of it said otherwise than ACKED; but until a partition has acknowledged one of
+ *     this handle it may fail one, and append those behind it;
  *   - next() never blocks; the loop is woken through the descriptor of fd();
  *   - strings of an event live until the following next().
  */

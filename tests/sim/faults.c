@@ -73,6 +73,7 @@ static const struct odds {
 	{ FAULT_LIMITS, 120, 0, 0 },
 	{ FAULT_OPERATOR, 300, 10, 120 },
 	{ FAULT_RESTARTS, 150, 2, 20 },
+	{ FAULT_KAFKA_UNLED, 250, 0, 0 },
 };
 
 static bool
@@ -161,6 +162,8 @@ draw_kafka(struct life *l)
 		k->full_permille = roll(l, FAULT_KAFKA_FULL, 10, 300);
 	if (drawn(l, FAULT_KAFKA_TWICE))
 		k->repeat_permille = roll(l, FAULT_KAFKA_TWICE, 5, 100);
+	if (drawn(l, FAULT_KAFKA_UNLED))
+		k->unled_permille = roll(l, FAULT_KAFKA_UNLED, 50, 600);
 }
 
 static void
@@ -485,6 +488,7 @@ strike(struct life *l, enum fault f)
 	case FAULT_KAFKA_FATAL:
 	case FAULT_KAFKA_FULL:
 	case FAULT_KAFKA_TWICE:
+	case FAULT_KAFKA_UNLED:
 	case FAULT_PRODUCER_QUIT:
 	case FAULT_PRODUCER_ODD:
 	case FAULT_PRODUCER_FLIP:

@@ -986,6 +986,7 @@ count(struct life *l)
 	e[FAULT_KAFKA_FATAL] = k->fatal;
 	e[FAULT_KAFKA_FULL] = r->drawn[FAULT_KAFKA_FULL] ? k->full : 0;
 	e[FAULT_KAFKA_TWICE] = k->repeats;
+	e[FAULT_KAFKA_UNLED] = k->unled;
 	e[FAULT_PRODUCER_QUIT] = p->quits;
 	e[FAULT_PRODUCER_ODD] = p->odd;
 	e[FAULT_PRODUCER_FLIP] = p->flips;

@@ -70,7 +70,8 @@
 	X(CLOCK_COARSE, "clock-coarse", "many turns within one tick of the clock")                 \
 	X(LIMITS, "limits", "limits of memory are reached")                                        \
 	X(OPERATOR, "operator", "operators decide, check, resume, retry, discard")                 \
-	X(RESTARTS, "restarts", "started again and again, with little in between")
+	X(RESTARTS, "restarts", "started again and again, with little in between")                 \
+	X(KAFKA_UNLED, "kafka-unled", "a partition refuses a new producer's first, takes the next")
 
 /* What ought to happen in some seed, or the worlds are too tame. */
 #define SOMETIMES_LIST(X)                                                                          \

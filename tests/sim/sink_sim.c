@@ -19,6 +19,7 @@ struct partition {
 	int64_t last_due_ns;    /* of what is under way: in order, so none is due before another */
 	uint64_t failed_behind; /* flights numbered up to this fail: one before them did;  */
 				/* all, until the producer has heard of it               */
+	uint64_t known;         /* the last handle of which something was appended       */
 };
 
 struct topic {
@@ -69,6 +70,7 @@ struct sink_sim {
 	struct flight **zombies; /* of dead handles                                    */
 	size_t zombie_count, zombie_room;
 	uint64_t next_number;
+	uint64_t handle; /* which one it is                                   */
 	struct event {
 		struct sink_event e;
 		int64_t due_ns;
@@ -306,9 +308,22 @@ doomed(struct sink_sim *s, const struct flight *f)
 	return true;
 }
 
+/*
+ * Its leader is elected just now, and refuses what it is asked before it knows.  From a producer
+ * that it has never heard of it takes any sequence for the first, so what is behind F passes.
+ */
+static bool
+unled(struct sink_sim *s, const struct partition *p)
+{
+	return s->knobs.unled_permille && p->known != s->handle &&
+	       rng_sim_chance(&s->rng, s->knobs.unled_permille);
+}
+
 static void
 land(struct sink_sim *s, struct flight *f)
 {
+	struct partition *p = &s->topics[f->topic].of[f->partition];
+
 	if (doomed(s, f))
 		return;
 	if (s->topics[f->topic].hidden) {
@@ -327,7 +342,13 @@ land(struct sink_sim *s, struct flight *f)
 		fail(s, f, SINK_UNCERTAIN, 19);
 		return;
 	}
+	if (unled(s, p)) {
+		s->counts.unled++;
+		report(s, f, SINK_UNCERTAIN, -1, 6);
+		return;
+	}
 	append(s, f);
+	p->known = s->handle;
 	if (rng_sim_chance(&s->rng, s->knobs.repeat_permille)) {
 		s->counts.repeats++;
 		append(s, f);
@@ -339,7 +360,7 @@ land(struct sink_sim *s, struct flight *f)
 		s->counts.lying++;
 		fail(s, f, SINK_REFUSED, 10);
 	} else {
-		report(s, f, SINK_ACKED, s->topics[f->topic].of[f->partition].end - 1, 0);
+		report(s, f, SINK_ACKED, p->end - 1, 0);
 	}
 }
 
@@ -396,6 +417,7 @@ abandon(struct sink_sim *s)
 			s->topics[t].of[i].failed_behind = s->next_number;
 	}
 	s->event_head = s->event_tail;
+	s->handle++;
 	s->fatal = false;
 	s->was_full = false;
 }
@@ -634,6 +656,7 @@ sink_sim_new(uint64_t seed)
 	struct sink_sim *s = mem_alloc(sizeof(*s));
 
 	s->sink.ops = &sink_sim_ops;
+	s->handle = 1;
 	sink_sim_cluster(s, "sim-cluster");
 	rng_sim_init(&s->rng, seed);
 	return s;

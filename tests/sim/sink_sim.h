@@ -29,6 +29,8 @@ struct sink_sim_knobs {
 	uint32_t full_permille;		/* publish() says ERR_AGAIN, SINK_READY follows          */
 	uint32_t zombie_permille;	/* of handles given up: their requests land later        */
 	uint32_t repeat_permille;	/* the broker appends it twice                          */
+	uint32_t unled_permille;	/* of a handle's first to a partition: not appended,    */
+					/* UNCERTAIN, and those behind it are appended          */
 	uint32_t silent_permille;	/* describe() is answered FAILED                        */
 	bool hold;			/* nothing lands until sink_sim_land() says so           */
 };
@@ -44,7 +46,7 @@ enum sink_sim_fate {
 
 struct sink_sim_counts {
 	uint64_t published, appended, lost, unheard, lying, refused, poisoned, fatal, full, zombies,
-		repeats, silent, hidden, truncated;
+		repeats, silent, hidden, truncated, unled;
 };
 
 /*
