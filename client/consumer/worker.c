@@ -486,6 +486,7 @@ worker_main(void *arg)
 			pthread_mutex_unlock(&c->lock);
 			w->forget_ms = forget(w);
 			pthread_mutex_lock(&c->lock);
+			continue; /* run() may have told of the end meanwhile */
 		}
 		p = next(w, now_ms, &due_ms);
 		if (p != NULL) {

@@ -3,6 +3,8 @@
  * something else with their messages than they asked for.  What it does to messages is tested
  * in tests/consumer.
  */
+#include <pthread.h>
+#include <semaphore.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -294,11 +296,11 @@ start_kafka(char bootstrap[64])
 
 /* A message of so many bytes, with HEADERS. */
 static void
-feed_with(rd_kafka_t *rk, size_t value, rd_kafka_headers_t *headers)
+feed_to(rd_kafka_t *rk, const char *topic, size_t value, rd_kafka_headers_t *headers)
 {
 	char *bytes = calloc(1, value + 1);
 
-	ck_assert_int_eq(rd_kafka_producev(rk, RD_KAFKA_V_TOPIC("orders"), RD_KAFKA_V_KEY("k", 1),
+	ck_assert_int_eq(rd_kafka_producev(rk, RD_KAFKA_V_TOPIC(topic), RD_KAFKA_V_KEY("k", 1),
 					   RD_KAFKA_V_VALUE(bytes, value),
 					   RD_KAFKA_V_HEADERS(headers),
 					   RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY),
@@ -306,6 +308,12 @@ feed_with(rd_kafka_t *rk, size_t value, rd_kafka_headers_t *headers)
 			 0);
 	ck_assert_int_eq(rd_kafka_flush(rk, 10000), 0);
 	free(bytes);
+}
+
+static void
+feed_with(rd_kafka_t *rk, size_t value, rd_kafka_headers_t *headers)
+{
+	feed_to(rk, "orders", value, headers);
 }
 
 /* Its own header has so many. */
@@ -509,6 +517,80 @@ START_TEST(an_offset_that_kafka_refused_is_told_again)
 }
 END_TEST
 
+/* ---- a stop ------------------------------------------------------------------------------ */
+
+static pthread_key_t in_thread;
+static sem_t ended;
+
+static void
+thread_ends(void *value)
+{
+	(void)value;
+	sem_post(&ended);
+}
+
+static int
+handle_in_thread(const rd_kafka_message_t *m, void *db, void *arg)
+{
+	(void)m;
+	(void)db;
+	(void)arg;
+	pthread_setspecific(in_thread, &ended);
+	return ESCROW_HANDLED;
+}
+
+static void
+stop_when_handled(void *arg, const escrow_consumer_stats *stats)
+{
+	(void)arg;
+	if (stats->handled > 0)
+		escrow_consumer_stop(c);
+}
+
+/* Until the other worker has heard of the end. */
+static int
+forget_for_long(escrow_store *s, const char *consumer, const unsigned char low[16], int64_t ms)
+{
+	(void)s;
+	(void)consumer;
+	(void)low;
+	(void)ms;
+	sem_wait(&ended);
+	return 0;
+}
+
+/*
+ * Would lose: an hour.  A worker that cleans the tables while the others are told of the end has
+ * to look once more, or it waits for its next cleaning.
+ */
+START_TEST(a_consumer_is_stopped_while_it_cleans_its_tables)
+{
+	escrow_store cleaner = { .struct_size = sizeof(cleaner) };
+	escrow_store *const both[] = { &cleaner, &store };
+	char bootstrap[64];
+	rd_kafka_t *rk = start_kafka(bootstrap);
+
+	sem_init(&ended, 0, 0);
+	pthread_key_create(&in_thread, thread_ends);
+	feed(rk, 1, 1);
+	feed_to(rk, "orders.dlq", 1, rd_kafka_headers_new(1));
+	cleaner = store;
+	cleaner.forget = forget_for_long;
+	o.topics = "orders,orders.dlq"; /* a partition for each worker */
+	o.stores = both;
+	o.store_count = 2;
+	o.remember_ms = 1000;
+	o.apply_without_id = 1;
+	o.handle = handle_in_thread;
+	o.stats = stop_when_handled;
+	o.stats_ms = 1;
+	ck_assert_int_eq(escrow_consumer_open(&c, &o), ESCROW_OK);
+	ck_assert_int_eq(escrow_consumer_run(c), ESCROW_OK);
+	escrow_consumer_close(c);
+	rd_kafka_destroy(rk);
+}
+END_TEST
+
 /* ---- a handler that sends ---------------------------------------------------------------- */
 
 static struct script *broker;
@@ -646,4 +728,5 @@ UNIT_WITH("consumer", setup, NULL, the_defaults_are_enough,
 	  partitions_are_given_back_by_a_protocol_that_is_not_said,
 	  what_is_too_large_for_a_dead_letter_goes_without_its_value,
 	  a_dead_letter_is_claimed_where_it_came_first, an_offset_that_kafka_refused_is_told_again,
+	  a_consumer_is_stopped_while_it_cleans_its_tables,
 	  what_a_handler_sends_goes_with_its_transaction, a_long_group_goes_with_a_name);
