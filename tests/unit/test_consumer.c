@@ -517,6 +517,94 @@ START_TEST(an_offset_that_kafka_refused_is_told_again)
 }
 END_TEST
 
+/* ---- figures ----------------------------------------------------------------------------- */
+
+static sem_t seen;
+static int third, looks;
+
+/* Of four messages, 1 to 4 bytes long, the second is a copy ... */
+static int
+second_is_seen(escrow_store *s, const escrow_claim *claim)
+{
+	(void)s;
+	return memcmp(claim->id, "id:2", 4) == 0 ? ESCROW_CLAIM_SEEN : ESCROW_CLAIM_NEW;
+}
+
+/* ... the third fails once, and the fourth is poison.  The first, and the third when it comes
+ * again, wait until somebody has looked. */
+static int
+handle_four(const rd_kafka_message_t *m, void *db, void *arg)
+{
+	(void)db;
+	(void)arg;
+	if (m->len == 3 && third++ == 0)
+		return ESCROW_RETRY;
+	if (m->len == 1 || m->len == 3)
+		sem_wait(&seen);
+	return m->len == 4 ? ESCROW_GIVE_UP : ESCROW_HANDLED;
+}
+
+static void
+look(void *arg, const escrow_consumer_stats *stats)
+{
+	static const struct {
+		uint64_t queued, waiting, handled, duplicates, failures, dead, transactions;
+	} rows[] = {
+		{ 4, 0, 0, 0, 0, 0, 0 },
+		{ 2, 1, 1, 1, 1, 0, 1 },
+		{ 0, 0, 2, 1, 1, 1, 2 },
+	};
+	bool ready[] = { stats->queued == 4, stats->failures > 0 || stats->waiting > 0,
+			 stats->dead > 0 };
+
+	ck_assert_ptr_eq(arg, &looks);
+	if (!ready[looks])
+		return;
+	ck_assert_uint_eq(stats->partitions, 1);
+	ck_assert_uint_eq(stats->rebalances, 1);
+	ck_assert_uint_eq(stats->queued, rows[looks].queued);
+	ck_assert_uint_eq(stats->waiting, rows[looks].waiting);
+	ck_assert_uint_eq(stats->handled, rows[looks].handled);
+	ck_assert_uint_eq(stats->duplicates, rows[looks].duplicates);
+	ck_assert_uint_eq(stats->failures, rows[looks].failures);
+	ck_assert_uint_eq(stats->dead, rows[looks].dead);
+	ck_assert_uint_eq(stats->transactions, rows[looks].transactions);
+	sem_post(&seen);
+	looks++;
+	if (looks == 3)
+		escrow_consumer_stop(c);
+}
+
+/*
+ * Would lose: the alarm.  Somebody watches these figures for messages that wait, fail and die.
+ */
+START_TEST(figures_say_what_became_of_each_message)
+{
+	static const char *const ids[] = { "1", "2", "3", "4" };
+	char bootstrap[64];
+	rd_kafka_t *rk = start_kafka(bootstrap);
+
+	sem_init(&seen, 0, 0);
+	for (size_t i = 0; i < 4; i++) {
+		rd_kafka_headers_t *headers = rd_kafka_headers_new(1);
+
+		rd_kafka_header_add(headers, "id", -1, ids[i], -1);
+		feed_with(rk, i + 1, headers);
+	}
+	store.claim = second_is_seen;
+	o.handle = handle_four;
+	o.batch_max = 1;
+	o.stats = look;
+	o.stats_ms = 1;
+	o.log_arg = &looks;
+	ck_assert_int_eq(escrow_consumer_open(&c, &o), ESCROW_OK);
+	ck_assert_int_eq(escrow_consumer_run(c), ESCROW_OK);
+	ck_assert_int_eq(looks, 3);
+	escrow_consumer_close(c);
+	rd_kafka_destroy(rk);
+}
+END_TEST
+
 /* ---- a stop ------------------------------------------------------------------------------ */
 
 static pthread_key_t in_thread;
@@ -728,5 +816,5 @@ UNIT_WITH("consumer", setup, NULL, the_defaults_are_enough,
 	  partitions_are_given_back_by_a_protocol_that_is_not_said,
 	  what_is_too_large_for_a_dead_letter_goes_without_its_value,
 	  a_dead_letter_is_claimed_where_it_came_first, an_offset_that_kafka_refused_is_told_again,
-	  a_consumer_is_stopped_while_it_cleans_its_tables,
+	  figures_say_what_became_of_each_message, a_consumer_is_stopped_while_it_cleans_its_tables,
 	  what_a_handler_sends_goes_with_its_transaction, a_long_group_goes_with_a_name);
