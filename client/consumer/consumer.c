@@ -187,10 +187,33 @@ start_workers(struct escrow_consumer *c)
 	return n;
 }
 
+/* A place with a name is kept, for whoever comes back under it before the session ends; and of
+ * what librdkafka has given up there is nothing to leave. */
+static bool
+leaves(struct escrow_consumer *c)
+{
+	char name[256] = "";
+	size_t n = sizeof(name);
+
+	(void)rd_kafka_conf_get(rd_kafka_conf(c->kafka), "group.instance.id", name, &n);
+	return name[0] == '\0' && !rd_kafka_fatal_error(c->kafka, NULL, 0);
+}
+
+static bool
+is_member(struct escrow_consumer *c)
+{
+	char *id = rd_kafka_memberid(c->kafka);
+	bool member = id != NULL && id[0] != '\0';
+
+	rd_kafka_mem_free(c->kafka, id);
+	return member;
+}
+
 /*
- * Gives the partitions back.  Before the group is left: librdkafka's close forgets to answer what
- * on_rebalance() then asks of it when it has lost the group at that moment (2.0.2), and that would
- * wait for ever.
+ * Gives the partitions back, when a rebalance that has begun is over.  Before the group is closed:
+ * for whatever on_rebalance() asks of it then, librdkafka's close may forget to answer (2.0.2),
+ * and that would wait for ever; and its cooperative assignor aborts a process that closes a group
+ * which it has joined and in which it was assigned nothing yet.
  */
 static void
 give_back(struct escrow_consumer *c)
@@ -203,7 +226,7 @@ give_back(struct escrow_consumer *c)
 
 		if (m != NULL)
 			rd_kafka_message_destroy(m); /* comes again, to whoever is next */
-	} while (c->parts != NULL && consumer_now_ms(CLOCK_MONOTONIC) < until_ms);
+	} while ((c->parts != NULL || is_member(c)) && consumer_now_ms(CLOCK_MONOTONIC) < until_ms);
 }
 
 /* A Kafka that does not answer learns by the session's timeout that we have left. */
@@ -270,8 +293,10 @@ escrow_consumer_run(escrow_consumer *c)
 	pthread_mutex_unlock(&c->lock);
 	if (offsets != NULL)
 		offsets_tell(c, offsets);
-	give_back(c);
-	leave(c);
+	if (leaves(c)) {
+		give_back(c);
+		leave(c);
+	}
 	if (c->ended == ESCROW_E_NOMEM)
 		return fail(c->ended, "out of memory, or of threads");
 	return c->ended ? fail(c->ended, "%s", c->why) : ESCROW_OK;

@@ -3,7 +3,7 @@
  * database forbids two.
  *
  *      shop --brokers B --topic T --group G [--seq] [--batch N] [--workers N] [--session MS]
- *           [--poison N] [--flaky N]
+ *           [--poison N] [--flaky N] [--strategy S]
  *      shop --count | --report
  *
  * The database is $ESCROW_TEST_DB.  Message i is poison when i % POISON == 7: its handler always
@@ -177,8 +177,9 @@ open_store(struct sql *s)
 
 struct settings {
 	escrow_consumer_opts consumer;
-	char brokers[256], group[128], session[64];
-	const char *kafka[7];
+	char brokers[256], group[128], session[64], strategy[64];
+	const char *kafka[8];
+	int kafka_count;
 	int what; /* 'c', 'r', or 0: to consume */
 };
 
@@ -191,7 +192,8 @@ parse(struct settings *s, int argc, char **argv)
 		{ "batch", 1, NULL, 'n' },   { "workers", 1, NULL, 'w' },
 		{ "session", 1, NULL, 's' }, { "poison", 1, NULL, 'p' },
 		{ "flaky", 1, NULL, 'f' },   { "count", 0, NULL, 'c' },
-		{ "report", 0, NULL, 'r' },  { NULL, 0, NULL, 0 },
+		{ "report", 0, NULL, 'r' },  { "strategy", 1, NULL, 'y' },
+		{ NULL, 0, NULL, 0 },
 	};
 	escrow_consumer_opts *o = &s->consumer;
 	int id;
@@ -219,7 +221,13 @@ parse(struct settings *s, int argc, char **argv)
 		case 's':
 			snprintf(s->session, sizeof(s->session), "session.timeout.ms=%s", optarg);
 			/* The mock forgets who joins with less than 3 s; then it joins anew. */
-			s->kafka[5] = atoi(optarg) < 6000 ? "max.poll.interval.ms=6000" : NULL;
+			if (atoi(optarg) < 6000)
+				s->kafka[s->kafka_count++] = "max.poll.interval.ms=6000";
+			break;
+		case 'y':
+			snprintf(s->strategy, sizeof(s->strategy),
+				 "partition.assignment.strategy=%s", optarg);
+			s->kafka[s->kafka_count++] = s->strategy;
 			break;
 		case 'p':
 			poison = atoi(optarg);
@@ -281,6 +289,7 @@ main(int argc, char **argv)
 	s.consumer.retry_max_ms = 100;
 	s.consumer.log = log_line;
 	memcpy(s.kafka, kafka, sizeof(kafka));
+	s.kafka_count = sizeof(kafka) / sizeof(kafka[0]);
 	strcpy(s.session, "session.timeout.ms=6000");
 	if (!parse(&s, argc, argv))
 		return 2;
