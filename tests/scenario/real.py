@@ -5,6 +5,7 @@ import base64
 from remoting import COMMIT, Peer
 
 KIB = 1 << 10
+FRESH = 24	# topics that are made and used at once
 
 
 class RealWorld:
@@ -153,6 +154,26 @@ def topic_gone_at_commit(world):
 	world.published("gone", [key])
 
 
+def topics_just_made(world):
+	"""A broker that has just been made leader may refuse the first request and take the next: no message may be lost, nor
+	come behind a later one.  One topic in fifteen showed it."""
+	topics = ["fresh-%d" % i for i in range(FRESH)]
+	keys = {}
+	for topic in topics:
+		world.topics.create(topic + ":4")
+		world.lab.until("the topic is known", lambda t=topic: known(world.half(t, b"x")), 15, 0.005)
+		peer = world.peer()
+		halves = [peer.half("g", topic, b"x", "F%s-%02d" % (topic, i)) for i in range(12)]
+		for half in halves:	# one after the other: several requests to Kafka
+			if peer.end("g", half, COMMIT).code != 0:
+				raise world.lab.Failed("a commit is refused")
+		keys[topic] = ["F%s-%02d" % (topic, i) for i in range(12)]
+		peer.close()
+	world.lab.until("published", lambda: world.daemon.metric("escrow_publish_pending") == 0, 60)
+	for topic in topics:
+		world.in_order(topic, keys[topic])
+
+
 def kafka_restarts(world):
 	"""Kafka killed, or stopped for a while, and back: commits are taken meanwhile and arrive afterwards."""
 	second = world.lab.Kafka(world.folder / "second")
@@ -193,7 +214,7 @@ def another_real_kafka(world):
 
 
 SCENARIOS = (limits_of_a_topic, burst_to_a_small_topic, topic_made_later, wiped_topic, wiped_while_down,
-	     topic_gone_at_commit, kafka_restarts, another_real_kafka)
+	     topic_gone_at_commit, topics_just_made, kafka_restarts, another_real_kafka)
 
 
 def run(lab, args, folder, tally):
