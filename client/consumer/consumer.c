@@ -425,8 +425,9 @@ check(const escrow_consumer_opts *o)
 		if (o->stores[i] == NULL ||
 		    o->stores[i]->struct_size < offsetof(escrow_store, mark))
 			return fail(ESCROW_E_ARG, "store %zu is none", i);
-		if (o->escrow != NULL && (o->stores[i]->struct_size < sizeof(escrow_store) ||
-					  o->stores[i]->mark == NULL))
+		if (o->escrow != NULL &&
+		    (o->stores[i]->struct_size < offsetof(escrow_store, meet) ||
+		     o->stores[i]->mark == NULL))
 			return fail(ESCROW_E_ARG, "escrow: store %zu has no mark()", i);
 	}
 	if (o->name != NULL && (o->name[0] == '\0' || strlen(o->name) > 32))

@@ -133,6 +133,7 @@ by_number(const rd_kafka_headers_t *headers, const char *text, size_t n, struct 
 	case 1:
 		ret->claim.topic = ret->from.topic;
 		ret->claim.partition = ret->from.partition;
+		ret->claim.again = 1;
 		return true;
 	case 0:
 		return true;

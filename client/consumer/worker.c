@@ -13,6 +13,7 @@
  */
 #include "consumer/inside.h"
 
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -154,24 +155,34 @@ handle(struct worker *w, rd_kafka_message_t *m)
 
 /* ---- a transaction -------------------------------------------------------------------------- */
 
+/* As what M is claimed.  False: it cannot be, and *RET_WHY says why. */
+static bool
+identify(struct worker *w, const rd_kafka_message_t *m, struct identity *ret, const char **ret_why)
+{
+	rd_kafka_headers_t *headers = NULL;
+
+	(void)rd_kafka_message_headers(m, &headers); /* NULL when it has none */
+	if (!identity_find(headers, w->consumer->opts.dedup, ret, ret_why))
+		return false;
+	ret->claim.consumer = w->consumer->name;
+	if (ret->claim.topic == NULL) {
+		ret->claim.topic = rd_kafka_topic_name(m->rkt);
+		ret->claim.partition = m->partition;
+	}
+	ret->claim.now_ms = consumer_now_ms(CLOCK_REALTIME);
+	return true;
+}
+
 /* Claims and handles M. */
 static enum fate
 one(struct worker *w, rd_kafka_message_t *m, struct attempt *a)
 {
 	const escrow_consumer_opts *o = &w->consumer->opts;
-	rd_kafka_headers_t *headers = NULL;
 	struct identity id;
 	const char *why;
 	int rc;
 
-	(void)rd_kafka_message_headers(m, &headers); /* NULL when it has none */
-	if (identity_find(headers, o->dedup, &id, &why)) {
-		id.claim.consumer = w->consumer->name;
-		if (id.claim.topic == NULL) {
-			id.claim.topic = rd_kafka_topic_name(m->rkt);
-			id.claim.partition = m->partition;
-		}
-		id.claim.now_ms = consumer_now_ms(CLOCK_REALTIME);
+	if (identify(w, m, &id, &why)) {
 		rc = w->store->claim(w->store, &id.claim);
 		if (rc < 0)
 			return said(a, FATE_DATABASE, w->store->error(w->store));
@@ -266,12 +277,32 @@ grown(int32_t first_ms, int32_t max_ms, int32_t times)
 	return (int32_t)(ms < max_ms ? ms : max_ms);
 }
 
+/* Whether the store knows that M came: by seq, or nothing would once the next one is applied. */
+static bool
+met(struct worker *w, const rd_kafka_message_t *m)
+{
+	escrow_store *s = w->store;
+	struct identity id;
+	const char *why;
+
+	if (s->struct_size <= offsetof(escrow_store, meet) || s->meet == NULL ||
+	    !identify(w, m, &id, &why) || id.claim.by != ESCROW_DEDUP_BY_SEQ)
+		return true;
+	return s->meet(s, &id.claim) == ESCROW_STORE_OK;
+}
+
 /* Without the lock: whether the first message of P is a dead letter now. */
 static bool
 bury(struct worker *w, struct part *p, const char *reason, int32_t tries)
 {
 	const char *why = "";
 
+	if (!met(w, w->batch[0])) {
+		consumer_log(w->consumer, ESCROW_LOG_WARN, "%s/%d/%lld waits for the database: %s",
+			     p->topic, (int)p->partition, (long long)w->batch[0]->offset,
+			     w->store->error(w->store));
+		return false;
+	}
 	if (dead_letter(w->consumer, w->batch[0], reason, tries, &why)) {
 		consumer_log(w->consumer, ESCROW_LOG_WARN,
 			     "%s/%d/%lld is a dead letter after %d tries: %s", p->topic,

@@ -74,17 +74,21 @@ leave_gap(struct sql *s, const struct sql_value key[4], int64_t seq, int64_t n)
 
 /* All but the one statement of the usual case. */
 static int
-out_of_order(struct sql *s, const struct sql_value key[4], int64_t n)
+out_of_order(struct sql *s, const struct sql_value key[4], int64_t n, bool again)
 {
 	int64_t first, seq;
 	struct sql_row row;
-	int err = SQL_RUN(s, SQL_HW_INSERT, NULL, key[0], key[1], key[2], key[3], sql_number(n - 1),
-			  sql_number(n - 1));
+	int err = SQL_OK;
 
+	if (!again)
+		err = SQL_RUN(s, SQL_HW_INSERT, NULL, key[0], key[1], key[2], key[3],
+			      sql_number(n - 1), sql_number(n - 1));
 	if (!err)
 		err = SQL_RUN(s, SQL_HW_LOCK, &row, key[0], key[1], key[2], key[3]);
 	if (err)
 		return err;
+	if (!row.found && again)
+		return DEDUP_BEFORE;
 	if (!row.found)
 		return sql_fail(s, SQL_BAD, "the row of a partition vanished");
 	first = row.column[0].number;
@@ -99,7 +103,7 @@ out_of_order(struct sql *s, const struct sql_value key[4], int64_t n)
 		return row.changed == 1 ? DEDUP_NEW : DEDUP_SEEN;
 	}
 	if (n - seq - 1 > DEDUP_GAP_MAX)
-		return DEDUP_GAP;
+		return again ? DEDUP_BEFORE : DEDUP_GAP; /* those may be here yet */
 	err = leave_gap(s, key, seq, n);
 	if (!err)
 		err = SQL_RUN(s, SQL_HW_SET, NULL, sql_number(n), key[0], key[1], key[2], key[3]);
@@ -129,7 +133,23 @@ dedup_claim_seq(struct sql *s, struct dedup_consumer consumer, const struct dedu
 		return err;
 	if (row.changed == 1)
 		return DEDUP_NEW;
-	return out_of_order(s, key, seq->n);
+	return out_of_order(s, key, seq->n, seq->again);
+}
+
+int
+dedup_meet(struct sql *s, struct dedup_consumer consumer, const struct dedup_seq *seq)
+{
+	const struct sql_value row[] = {
+		sql_bytes(consumer.name, consumer.name_bytes),
+		sql_bytes(seq->topic, seq->topic_bytes),
+		sql_number(seq->partition),
+		sql_bytes(seq->journal, sizeof(seq->journal)),
+		sql_number(seq->n - 1),
+		sql_number(seq->n - 1),
+	};
+
+	/* Of one that was published again another is the first. */
+	return seq->again ? SQL_OK : sql_alone(s, SQL_HW_INSERT, row, 6, NULL);
 }
 
 #define MARK       "low:"

@@ -53,7 +53,8 @@ struct dedup_seq {
 	size_t topic_bytes;
 	int32_t partition;
 	uint8_t journal[16];
-	int64_t n; /* 1 and up */
+	int64_t n;  /* 1 and up */
+	bool again; /* of a partition of which nothing came yet, or not nearly: DEDUP_BEFORE */
 };
 
 /* Makes the tables where they are missing.  Outside of a transaction. */
@@ -67,6 +68,10 @@ int dedup_claim_id(struct sql *s, struct dedup_consumer consumer, const void *ms
 /* By number. */
 int dedup_claim_seq(struct sql *s, struct dedup_consumer consumer,
 		    const struct dedup_seq *seq) SQL_MUSTUSE;
+/* What came and is put aside, not applied: it is new when it comes again, should it be the first of
+ * its partition.  Outside of a transaction. */
+int dedup_meet(struct sql *s, struct dedup_consumer consumer,
+	       const struct dedup_seq *seq) SQL_MUSTUSE;
 
 /*
  * Keeps the mark OLDEST of NOW_MS (NULL: none is known now), and finds the greatest that was made

@@ -53,6 +53,19 @@ begin(escrow_store *base)
 	return noted(base, sql_begin(&s->sql));
 }
 
+static struct dedup_seq
+seq_of(const escrow_claim *c)
+{
+	struct dedup_seq seq = { .topic = c->topic,
+				 .topic_bytes = strlen(c->topic),
+				 .partition = c->partition,
+				 .n = c->n,
+				 .again = c->again };
+
+	memcpy(seq.journal, c->journal, sizeof(seq.journal));
+	return seq;
+}
+
 static int
 claim(escrow_store *base, const escrow_claim *c)
 {
@@ -62,12 +75,18 @@ claim(escrow_store *base, const escrow_claim *c)
 	if (c->by == ESCROW_DEDUP_BY_ID)
 		return noted(base, dedup_claim_id(of(base), consumer, c->id, c->id_len, c->ours,
 						  c->now_ms));
-	seq = (struct dedup_seq){ .topic = c->topic,
-				  .topic_bytes = strlen(c->topic),
-				  .partition = c->partition,
-				  .n = c->n };
-	memcpy(seq.journal, c->journal, sizeof(seq.journal));
+	seq = seq_of(c);
 	return noted(base, dedup_claim_seq(of(base), consumer, &seq));
+}
+
+static int
+meet(escrow_store *base, const escrow_claim *c)
+{
+	struct dedup_seq seq = seq_of(c);
+
+	return noted(base,
+		     dedup_meet(of(base),
+				(struct dedup_consumer){ c->consumer, strlen(c->consumer) }, &seq));
 }
 
 static int
@@ -123,8 +142,8 @@ store_new(escrow_store **ret_store, const struct sql_engine *engine, void *db)
 		escrow_set_last_error("out of memory");
 		return ESCROW_E_NOMEM;
 	}
-	s->base = (escrow_store){ sizeof(s->base), db,     begin, claim, commit,
-				  rollback,        forget, error, drop,  mark };
+	s->base = (escrow_store){ sizeof(s->base), db,    begin, claim, commit, rollback,
+				  forget,          error, drop,  mark,  meet };
 	sql_borrow(&s->sql, engine, db);
 	if (dedup_install(&s->sql)) {
 		escrow_set_last_error(s->sql.error);

@@ -60,10 +60,12 @@ foreign(const char *text, int64_t ms)
 	return claim;
 }
 
+static bool again; /* what number() claims: it was published again */
+
 static int
 number(uint8_t journal, int64_t n)
 {
-	struct dedup_seq seq = { "orders", 6, 3, { journal }, n };
+	struct dedup_seq seq = { "orders", 6, 3, { journal }, n, again };
 	int claim;
 
 	ck_assert_int_eq(sql_begin(&a), SQL_OK);
@@ -230,6 +232,47 @@ START_TEST(what_came_before_the_beginning_is_never_skipped_silently)
 }
 END_TEST
 
+/*
+ * Would lose: what nobody could handle at first, for good.  It was put aside, and the next one
+ * would be the first of the partition.
+ */
+START_TEST(what_was_put_aside_first_is_new_when_it_comes_again)
+{
+	struct dedup_seq seq = { "orders", 6, 3, { 1 }, 5, false };
+
+	for (seq.n = 5; seq.n < 7; seq.n++)
+		ck_assert_int_eq(dedup_meet(&a, shipping, &seq), SQL_OK);
+	ck_assert_int_eq(number(1, 7), DEDUP_NEW);
+	again = true;
+	ck_assert_int_eq(number(1, 5), DEDUP_NEW);
+	ck_assert_int_eq(number(1, 5), DEDUP_SEEN);
+	ck_assert_int_eq(number(1, 6), DEDUP_NEW);
+	ck_assert_int_eq(number(1, 4), DEDUP_BEFORE);
+	again = false;
+	ck_assert_int_eq(number(1, 8), DEDUP_NEW);
+}
+END_TEST
+
+/*
+ * Would lose: a partition.  A new consumer may meet a dead letter, which was published again into
+ * another partition, before its own; all that lies before it there would be of before.
+ */
+START_TEST(what_comes_again_is_never_the_first_of_its_partition)
+{
+	struct dedup_seq seq = { "orders", 6, 3, { 1 }, 5, true };
+
+	again = true;
+	ck_assert_int_eq(number(1, 5), DEDUP_BEFORE);
+	ck_assert_int_eq(dedup_meet(&a, shipping, &seq), SQL_OK);
+	again = false;
+	for (int64_t n = 1; n < 7; n++)
+		ck_assert_int_eq(number(1, n), DEDUP_NEW);
+	again = true;
+	ck_assert_int_eq(number(1, 5), DEDUP_SEEN);
+	ck_assert_int_eq(number(1, 20000), DEDUP_BEFORE);
+}
+END_TEST
+
 START_TEST(a_huge_gap_stops_the_consumer)
 {
 	ck_assert_int_eq(number(1, 5), DEDUP_NEW);
@@ -241,7 +284,7 @@ END_TEST
 
 START_TEST(a_gap_that_rolled_back_is_found_again)
 {
-	struct dedup_seq seq = { "orders", 6, 3, { 1 }, 8 };
+	struct dedup_seq seq = { "orders", 6, 3, { 1 }, 8, false };
 
 	ck_assert_int_eq(number(1, 5), DEDUP_NEW);
 	ck_assert_int_eq(sql_begin(&a), SQL_OK);
@@ -260,5 +303,7 @@ UNIT_WITH("dedup", setup, teardown, the_second_copy_is_seen_and_other_messages_a
 	  a_mark_counts_when_what_kafka_had_then_is_gone, ids_too_long_are_refused_and_never_cut,
 	  numbers_in_order_are_new_and_repeats_are_seen,
 	  what_was_skipped_is_new_once_when_it_comes_after_all,
-	  what_came_before_the_beginning_is_never_skipped_silently, a_huge_gap_stops_the_consumer,
+	  what_came_before_the_beginning_is_never_skipped_silently,
+	  what_was_put_aside_first_is_new_when_it_comes_again,
+	  what_comes_again_is_never_the_first_of_its_partition, a_huge_gap_stops_the_consumer,
 	  a_gap_that_rolled_back_is_found_again);

@@ -109,6 +109,9 @@ typedef struct escrow_claim {
 	unsigned char journal[16];
 	int64_t n;
 	int64_t now_ms;         /* since 1970                                                   */
+	int again;              /* by seq: a dead letter that was published again.  It does not
+				 * begin its partition, nor say that Kafka's retention did: then
+				 * it is ESCROW_CLAIM_BEFORE                              */
 } escrow_claim;
 
 /*
@@ -141,6 +144,10 @@ struct escrow_store {
 	 * be NULL, or missing by struct_size.  Outside of a transaction. */
 	int (*mark)(escrow_store *store, const char *consumer, const unsigned char *oldest,
 		    int64_t now_ms, int64_t before_ms, unsigned char ret_low[16]);
+	/* By seq: a message that comes to be a dead letter was met.  If it is the first of its
+	 * partition, that is remembered durably, so that it is none of before when it is published
+	 * again.  May be NULL, or missing by struct_size.  Outside of a transaction. */
+	int (*meet)(escrow_store *store, const escrow_claim *claim);
 };
 
 struct sqlite3;
@@ -249,7 +256,8 @@ typedef struct escrow_consumer_opts {
  *                           came from, as long as Kafka keeps it.  Such a letter is never applied
  * It may come twice (same escrow-id) when the process dies right behind it.  Published again with
  * all its headers, it is applied like any other message that never was: to its topic, whichever
- * partition it comes to, for by seq it is recognised by where it came from.
+ * partition it comes to, for by seq it is recognised by where it came from.  By seq it is a dead
+ * letter once more for a consumer that has not read that far there.
  */
 
 /* ---- to send from a handler ----------------------------------------------------------------- */
