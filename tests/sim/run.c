@@ -452,14 +452,21 @@ notice_mislaid(struct life *l)
 /*
  * What was lost in silence can be told from a torn end only once a header that names it durable is
  * durable itself (JOURNAL.md, Limits): a cut before that proves nothing.  What shares a sync with
- * it does not name it: a marker is synced with the group behind it.
+ * it does not name it: a marker is synced with the group behind it.  Nor does a segment that is
+ * begun: durable_lsn passes to its base, what the old one had no use for, and its opening is not
+ * synced yet.
  */
 static bool
 vouched(const struct life *l)
 {
-	return !l->mislaid_lsn ||
-	       (l->loop && l->vouching_lsn &&
-		journal_stats(loop_journal(l->loop))->durable_lsn > l->vouching_lsn);
+	uint64_t durable;
+
+	if (!l->mislaid_lsn)
+		return true;
+	if (!l->loop || !l->vouching_lsn)
+		return false;
+	durable = journal_stats(loop_journal(l->loop))->durable_lsn;
+	return durable > l->vouching_lsn && durable % l->conf.journal.segment_bytes != 0;
 }
 
 void
