@@ -90,11 +90,13 @@ headers_of(struct escrow_consumer *c, const rd_kafka_message_t *m, enum extent e
 	return h;
 }
 
-/* Gives it to Kafka, and waits for what becomes of it. */
+/* Gives it to Kafka, and waits for what becomes of it; not for long once the consumer stops. */
 static rd_kafka_resp_err_t
-produce(rd_kafka_t *rk, const char *topic, const rd_kafka_message_t *m, enum extent extent,
-	rd_kafka_headers_t *headers)
+produce(struct escrow_consumer *c, const char *topic, const rd_kafka_message_t *m,
+	enum extent extent, rd_kafka_headers_t *headers)
 {
+	rd_kafka_t *rk = c->dead;
+	int64_t until_ms = INT64_MAX, now_ms;
 	struct report report = { false, RD_KAFKA_RESP_ERR_NO_ERROR };
 	bool value = extent == WHOLE, key = extent < REASON_ALONE;
 	rd_kafka_resp_err_t err;
@@ -111,8 +113,15 @@ produce(rd_kafka_t *rk, const char *topic, const rd_kafka_message_t *m, enum ext
 		return err;
 	}
 	/* A report always comes: the producer's message.timeout.ms sees to it. */
-	while (!atomic_load(&report.done))
-		(void)rd_kafka_poll(rk, 50);
+	while (!atomic_load(&report.done)) {
+		(void)rd_kafka_poll(rk, SLICE_MS);
+		now_ms = consumer_now_ms(CLOCK_MONOTONIC);
+		if (atomic_load(&c->stop) && until_ms == INT64_MAX)
+			until_ms = now_ms + KAFKA_MS;
+		if (now_ms >= until_ms) /* and its report comes: it is a letter next time */
+			(void)rd_kafka_purge(rk,
+					     RD_KAFKA_PURGE_F_QUEUE | RD_KAFKA_PURGE_F_INFLIGHT);
+	}
 	return report.err;
 }
 
@@ -120,11 +129,10 @@ bool
 dead_letter(struct escrow_consumer *c, const rd_kafka_message_t *m, const char *reason,
 	    int32_t tries, const char **ret_why)
 {
-	rd_kafka_t *rk = producer(c);
 	rd_kafka_resp_err_t err = RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE;
 	char topic[300];
 
-	if (rk == NULL) {
+	if (producer(c) == NULL) {
 		*ret_why = "there is no producer";
 		return false;
 	}
@@ -134,7 +142,7 @@ dead_letter(struct escrow_consumer *c, const rd_kafka_message_t *m, const char *
 		snprintf(topic, sizeof(topic), "%s.dlq", rd_kafka_topic_name(m->rkt));
 	for (enum extent extent = WHOLE;
 	     err == RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE && extent <= REASON_ALONE; extent++)
-		err = produce(rk, topic, m, extent, headers_of(c, m, extent, reason, tries));
+		err = produce(c, topic, m, extent, headers_of(c, m, extent, reason, tries));
 	if (!err)
 		return true;
 	*ret_why = rd_kafka_err2str(err);

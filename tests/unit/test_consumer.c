@@ -559,6 +559,45 @@ START_TEST(an_offset_that_kafka_refused_is_told_again)
 }
 END_TEST
 
+static rd_kafka_t *mocking;
+static int purged;
+
+static int
+stop_without_kafka(const rd_kafka_message_t *m, void *db, void *arg)
+{
+	rd_kafka_mock_broker_set_down(rd_kafka_handle_mock_cluster(mocking), 1);
+	escrow_consumer_stop(c);
+	return give_up(m, db, arg);
+}
+
+static void
+count_purged(void *arg, escrow_log_level level, const char *text)
+{
+	(void)arg;
+	(void)level;
+	purged += strstr(text, "orders/0/0 waits") != NULL && strstr(text, "Purged") != NULL;
+}
+
+/*
+ * Would lose: the time that a stop may take.  A dead letter is waited for until Kafka has it, for
+ * 10 s; but not by a consumer that stops.
+ */
+START_TEST(a_stop_does_not_wait_for_a_dead_letter)
+{
+	char bootstrap[64];
+
+	mocking = start_kafka(bootstrap);
+	feed(mocking, 1, 1);
+	o.handle = stop_without_kafka;
+	o.log = count_purged;
+	ck_assert_int_eq(escrow_consumer_open(&c, &o), ESCROW_OK);
+	ck_assert_int_eq(escrow_consumer_run(c), ESCROW_OK);
+	ck_assert_int_eq(purged, 1);
+	escrow_consumer_close(c);
+	rd_kafka_destroy(mocking);
+}
+END_TEST
+
 /* ---- figures ----------------------------------------------------------------------------- */
 
 static sem_t seen;
@@ -760,8 +799,6 @@ START_TEST(a_place_with_a_name_is_kept)
 }
 END_TEST
 
-static rd_kafka_t *mocking;
-
 static void
 stop_when_joined(void *arg, escrow_log_level level, const char *text)
 {
@@ -932,6 +969,6 @@ UNIT_WITH("consumer", setup, NULL, the_defaults_are_enough,
 	  what_is_too_large_for_a_dead_letter_goes_without_its_value,
 	  a_dead_letter_is_claimed_where_it_came_first, a_dead_letter_was_met_before_it_is_one,
 	  an_offset_that_kafka_refused_is_told_again, figures_say_what_became_of_each_message,
-	  a_consumer_is_stopped_while_it_cleans_its_tables, a_place_with_a_name_is_kept,
-	  a_consumer_is_stopped_while_it_joins, what_a_handler_sends_goes_with_its_transaction,
-	  a_long_group_goes_with_a_name);
+	  a_consumer_is_stopped_while_it_cleans_its_tables, a_stop_does_not_wait_for_a_dead_letter,
+	  a_place_with_a_name_is_kept, a_consumer_is_stopped_while_it_joins,
+	  what_a_handler_sends_goes_with_its_transaction, a_long_group_goes_with_a_name);

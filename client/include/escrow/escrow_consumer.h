@@ -292,7 +292,7 @@ ESCROW_API escrow_status escrow_consumer_open(escrow_consumer **ret_consumer,
 /*
  * Consumes until stopped: OK.  The transactions that run then end, their offsets are committed, and
  * the group is left, unless by a consumer with a group.instance.id, whose place is kept.  A Kafka
- * that does not answer is waited for 10 s at most; what it did not hear costs duplicates, which are
+ * that does not answer is waited for 12 s at most; what it did not hear costs duplicates, which are
  * recognised.  Once only for each consumer.
  *   EXPIRED   by seq, and Kafka's retention has overtaken this consumer: more than 10,000
  *             messages are gone for good.  Who accepts that deletes the row of that topic,
