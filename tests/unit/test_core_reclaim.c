@@ -247,6 +247,32 @@ START_TEST(the_watermark_is_journaled_before_its_messages_go)
 }
 END_TEST
 
+/* The same loss that is none, told because memory forgot b before a mark could tell of it. */
+START_TEST(history_waits_for_the_mark)
+{
+	struct answer b;
+
+	open_with_topics();
+	f.lazy_lost = true;
+	b = fake_begin(&f, 1, "b", "x");
+	fake_decided(&f, &b, VERDICT_COMMIT);
+	report(0, REPORT_ACKED); /* the very first that no mark has passed */
+	fake_pass(&f, 1000 * 3600 * NS_PER_S);
+	fake_turn(&f);
+	ck_assert_int_eq(fake_view(&f, b.gid).state, TXN_PUBLISHED);
+	f.lazy_lost = false;
+	fake_turn(&f);
+	fake_turn(&f);
+	ck_assert_int_eq(core_get(f.core, b.gid, &(struct row_view){ 0 }), ERR_NOTFOUND);
+	fake_sync(&f);
+	fake_reclaim(&f);
+	fake_crash(&f, 0);
+	ck_assert_uint_eq(f.notes[NOTE_RECORD_GONE], 0);
+	fake_turn(&f);
+	ck_assert_uint_eq(f.publish_count, 0);
+}
+END_TEST
+
 /* Copies all, which becomes durable; and is killed before the old segment is given up. */
 static void
 reclaim_cut_short(void)
@@ -301,6 +327,7 @@ main(void)
 	tcase_add_test(t, an_immunity_of_its_own_is_copied);
 	tcase_add_test(t, several_messages_that_were_rolled_back_go);
 	tcase_add_test(t, the_watermark_is_journaled_before_its_messages_go);
+	tcase_add_test(t, history_waits_for_the_mark);
 	tcase_add_test(t, an_audit_record_is_copied_once);
 	return unit_run_case("core_reclaim", t);
 }
