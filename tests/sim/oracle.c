@@ -494,6 +494,7 @@ oracle_discarded(struct oracle *o, struct gid gid)
 	struct ogid *g = find_or_add(o, gid, UINT32_MAX);
 
 	g->discarded = true;
+	g->refused = true; /* or there was nothing to discard; history may forget both */
 	if (g->message != UINT32_MAX)
 		o->messages[g->message].undeliverable = true;
 }
