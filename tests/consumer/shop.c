@@ -178,7 +178,7 @@ open_store(struct sql *s)
 struct settings {
 	escrow_consumer_opts consumer;
 	char brokers[256], group[128], session[64], strategy[64];
-	const char *kafka[8];
+	const char *kafka[7];
 	int kafka_count;
 	int what; /* 'c', 'r', or 0: to consume */
 };
@@ -220,9 +220,6 @@ parse(struct settings *s, int argc, char **argv)
 			break;
 		case 's':
 			snprintf(s->session, sizeof(s->session), "session.timeout.ms=%s", optarg);
-			/* The mock forgets who joins with less than 3 s; then it joins anew. */
-			if (atoi(optarg) < 6000)
-				s->kafka[s->kafka_count++] = "max.poll.interval.ms=6000";
 			break;
 		case 'y':
 			snprintf(s->strategy, sizeof(s->strategy),
