@@ -198,7 +198,6 @@ core_durable(struct core *c, uint64_t lsn)
 		pending_run(c, &p);
 	}
 	core_marked(c);
-	core_pump(c);
 }
 
 /* ---- rows ------------------------------------------------------------------------------------ */
@@ -409,7 +408,7 @@ core_decide(struct core *c)
 	core_due(c);
 	decide_halves(c);
 	core_ask(c);
-	core_pump(c);
+	core_publish(c);
 	core_marks(c);
 	if (c->now_ns >= c->sample_ns)
 		core_sample(c);

@@ -12,7 +12,9 @@
  *     core_half_send() core_end() core_operate() ...                  what was asked
  *     core_decide()                     timers, decisions, then half-sends -> records
  *       (the journal writes and syncs the turn's records)
- *     core_durable()                    what became durable: apply, answer, publish, ask
+ *     core_durable()                    what became durable: apply, answer, ask
+ *       (the answers are sent)
+ *     core_publish()                    committed messages -> Kafka; nobody waits for that
  *
  * Requests are queued and looked at in core_decide(): decisions before half-sends, and of
  * half-sends only LIMIT_TURN_BYTES a turn; the rest is copied and waits.  A transaction has at most
@@ -68,6 +70,8 @@ void core_clock(struct core *c, int64_t now_ns, uint64_t wall_ms);
 void core_decide(struct core *c);
 /* All records that end at or before LSN are durable. */
 void core_durable(struct core *c, uint64_t lsn);
+/* Gives Kafka of what is committed and durable as much as may be under way. */
+void core_publish(struct core *c);
 /* When core_decide() wants to be called next; now or earlier while work waits; TIME_NEVER. */
 int64_t core_next_due_ns(const struct core *c);
 /* Half-sends are answered DRAINING from now on; decisions go on. */

@@ -360,7 +360,6 @@ void core_check_fetched(struct core *c, uint64_t which, const struct half *half)
 /* The lane of (topic, partition), made when new. */
 uint32_t core_lane(struct core *c, uint32_t topic, int32_t partition);
 void core_push(struct core *c, uint32_t index);
-void core_pump(struct core *c);
 /* As much is given to Kafka, and not reported, as may be. */
 bool core_window_full(const struct core *c);
 void core_marks(struct core *c);

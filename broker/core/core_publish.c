@@ -254,7 +254,7 @@ pump_lane(struct core *c, uint32_t number)
 }
 
 void
-core_pump(struct core *c)
+core_publish(struct core *c)
 {
 	uint32_t number;
 

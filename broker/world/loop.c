@@ -3,7 +3,8 @@
  *
  * Write-before-answer is a property of loop_turn(), not of any handler: requests are
  * decided, the turn's records are written and synced, and only what the journal calls
- * durable reaches core_durable(), which is where answers, checks and publications leave.
+ * durable reaches core_durable(), which is where answers and checks leave, and what is
+ * published behind them.
  */
 #include "world/loop.h"
 
@@ -489,6 +490,7 @@ loop_turn(struct loop *l, int64_t max_sleep_ns)
 	if (err)
 		return err;
 	remoting_flush(l->remoting, now_ns); /* one write a connection */
+	core_publish(l->core);               /* behind the answers, which producers wait for */
 	relay_flush(l->relay);
 	return 0;
 }

@@ -239,6 +239,7 @@ turn(struct life *l, int64_t now_ns, uint64_t wall_ms)
 	core_clock(l->core, now_ns, wall_ms);
 	core_decide(l->core);
 	core_durable(l->core, UINT64_MAX);
+	core_publish(l->core);
 }
 
 /* ---- the same transactions? ------------------------------------------------------------------ */
@@ -295,6 +296,7 @@ reclaimed(struct life *l, const struct buf *state)
 	}
 	MUST(l->out.count < RECORDS_MAX); /* one copy for each, at most */
 	core_durable(l->core, UINT64_MAX);
+	core_publish(l->core);
 	live(&next);
 	MUST(record_open_ours(buf_as_str(state), 0, &r) == 0);
 	next.in.records[next.in.count++] = r;

@@ -189,6 +189,7 @@ daemon_news(struct daemon *d)
 {
 	MUST(journal_poll(d->journal, d->now_ns) == 0);
 	core_durable(d->core, d->durable_lsn);
+	core_publish(d->core);
 }
 
 static void

@@ -306,6 +306,7 @@ fake_sync(struct fake *f)
 {
 	f->durable = f->count;
 	core_durable(f->core, (uint64_t)f->durable * FAKE_LEN);
+	core_publish(f->core);
 }
 
 static inline void
